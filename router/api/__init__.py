@@ -1,0 +1,52 @@
+"""The router's own API: everything under /v1 and /api/v1 that is not a dialect.
+
+A module here defines handlers with `route(...)` and lists them in `ROUTES`; `app` mounts them under every prefix, checks the
+credential and the scope before a handler runs, and prints errors. Handlers get the server and return something that JSON can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from msgspec import Struct, field
+
+from ..call import Identity, encode_json
+
+if TYPE_CHECKING:
+    from ..app import Server
+
+PREFIXES = ("/v1", "/api/v1")
+
+
+class Request(Struct, kw_only=True):
+    """What a handler gets. `identity` is None on public routes only."""
+
+    server: Server
+    http: web.Request
+    identity: Identity | None = None
+
+    @property
+    def caller(self) -> Identity:
+        """Who calls, on a route that needs a key."""
+        assert self.identity is not None
+        return self.identity
+
+
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+class Route(Struct, kw_only=True):
+    """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A Struct so that tests can list them."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: str
+    prefixes: tuple[str, ...] = field(default_factory=lambda: PREFIXES)
+
+
+def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=encode_json(value), status=status, content_type="application/json", headers=headers)

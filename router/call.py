@@ -1,0 +1,394 @@
+"""One call and everything that belongs to it, from the client's bytes to the ledger's row.
+
+Times: `*_s` are seconds of the event loop's clock (monotonic), `*_unix` are seconds of the wall clock. Money: picodollars.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from .errors import ClientGone, RouterError, UpstreamError
+from .model import ChatRequest, Model, Price, Usage
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .dialects.base import Dialect
+    from .provider import Outgoing, Provider
+
+#: all scopes there are (api.md 2); an inference key has the first five unless it names its own
+SCOPES = (
+    "inference",
+    "models:read",
+    "generation:read",
+    "credits:read",
+    "usage:read",
+    "keys:manage",
+    "guardrails:manage",
+    "billing:manage",
+    "config:manage",
+    "logs:read",
+    "replay",
+)
+INFERENCE_SCOPES = frozenset(SCOPES[:5])
+MANAGEMENT_SCOPES = frozenset(SCOPES[1:])
+
+
+class Identity(Struct, kw_only=True):
+    """Who calls: one key with its settings, as the store holds it (never the key itself).
+
+    `hash` is the SHA-256 of the key as 64 lower hex. `limit` is picodollars, None for no limit; `limit_reset` daily, weekly, monthly
+    or None (lifetime). `rpm`, `tpm`, `rpd` are per minute and per UTC day, None for the configured default, -1 for none.
+    """
+
+    hash: str
+    id: str = ""
+    name: str = ""
+    label: str = ""
+    management: bool = False
+    scopes: frozenset[str] = INFERENCE_SCOPES
+    disabled: bool = False
+    expires_unix: float | None = None
+    limit: int | None = None
+    limit_reset: str | None = None
+    include_byok_in_limit: bool = False
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
+    max_parallel: int | None = None
+    allowed_providers: list[str] | None = None
+    allowed_models: list[str] | None = None
+    allowed_endpoints: list[str] | None = None
+    tags: list[str] = field(default_factory=list)
+    default_model: str | None = None
+    compat: dict[str, Any] = field(default_factory=dict)
+    guardrail_id: str | None = None
+    workspace_id: str | None = None
+    created_unix: float = 0.0
+    updated_unix: float | None = None
+
+
+class Preferences(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The request's `provider` object (api.md 18). Prices are USD per million tokens as the client sent them."""
+
+    order: list[str] | None = None
+    only: list[str] | None = None
+    ignore: list[str] | None = None
+    allow_fallbacks: bool | None = None
+    require_parameters: bool | None = None
+    data_collection: str | None = None
+    zdr: bool | None = None
+    enforce_distillable_text: bool | None = None
+    quantizations: list[str] | None = None
+    sort: str | dict[str, Any] | None = None
+    preferred_min_throughput: float | dict[str, float] | None = None
+    preferred_max_latency: float | dict[str, float] | None = None
+    max_price: dict[str, float | str] | None = None
+
+
+class Head(Struct, kw_only=True):
+    """What routing needs of a request, read once by the dialect's `peek`; large members stay bytes.
+
+    `members` is the whole body by member, undecoded. `prompt_tokens` is an estimate. `needs` are the features that an endpoint must or
+    should support, in words of `Model.parameters` (tools, response_format, …); `modalities` the input modalities besides text.
+    `decoded` is where the dialect keeps what `peek` has already decoded, for its own `decode`.
+    """
+
+    members: dict[str, Raw] = field(default_factory=dict)
+    model: str = ""
+    models: list[str] = field(default_factory=list)
+    route: str = "fallback"
+    preferences: Preferences | None = None
+    stream: bool = False
+    include_usage: bool = False
+    n: int = 1
+    max_tokens: int | None = None
+    prompt_tokens: int = 0
+    needs: frozenset[str] = frozenset()
+    modalities: frozenset[str] = frozenset()
+    session_id: str | None = None
+    cache_key: str | None = None
+    user: str | None = None
+    trace: dict[str, Any] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    plugins: list[dict[str, Any]] = field(default_factory=list)
+    echo_upstream_body: bool = False
+    warnings: list[str] = field(default_factory=list)
+    decoded: Any = None
+
+
+class Credential(Struct, kw_only=True):
+    """One key of ours at a provider. `label` is what may be shown; the secret is never printed."""
+
+    secret: str
+    label: str = "1"
+
+    def __repr__(self) -> str:
+        return f"Credential({self.label})"
+
+
+class Endpoint(Struct, kw_only=True):
+    """One way to get a model: (provider, upstream model, credentials), with its price and the facts that preferences look at.
+
+    `model_id` is the public id, as clients name it; `model` holds the upstream's id and facts.
+    """
+
+    provider: Provider
+    model_id: str
+    model: Model
+    price: Price | None = None
+    priority: int = 0
+    variant: str = ""
+    zdr: bool = False
+    training: bool = False
+    quantization: str = "unknown"
+    local: bool = False
+
+    @property
+    def tag(self) -> str:
+        """How preferences name it: `provider` or `provider/variant`."""
+        return f"{self.provider.slug}/{self.variant}" if self.variant else self.provider.slug
+
+
+class Candidate(Struct, kw_only=True):
+    """An endpoint with the credential that would be used: what one attempt goes to."""
+
+    endpoint: Endpoint
+    credential: Credential
+
+    @property
+    def provider(self) -> Provider:
+        """The configured provider."""
+        return self.endpoint.provider
+
+    @property
+    def price(self) -> Price | None:
+        """What the endpoint costs, None where nobody knows."""
+        return self.endpoint.price
+
+
+class Plan(Struct, kw_only=True):
+    """Where a call may go, in order, and why not elsewhere.
+
+    `fallbacks` False: only the first candidate is asked. `filtered` and `pipeline` explain (api.md 18.9).
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    fallbacks: bool = True
+    strategy: str = "direct"
+    filtered: list[dict[str, str]] = field(default_factory=list)
+    total: int = 0
+
+
+class Attempt(Struct, kw_only=True):
+    """One try at one candidate. `latency_s` to the first content or the end; `error` None for success."""
+
+    candidate: Candidate
+    started_s: float
+    status: int = 0
+    latency_s: float = 0.0
+    duration_s: float = 0.0
+    error: UpstreamError | None = None
+    output_tokens: int = 0
+
+
+class Outcome(Struct, kw_only=True):
+    """What an answer turned out to be: filled while it is relayed, valid at any moment.
+
+    `output_chars` counts relayed text, reasoning and tool arguments, for the estimate where the upstream said nothing.
+    """
+
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    upstream_id: str = ""
+    output_chars: int = 0
+    service_tier: str | None = None
+
+
+class Generation(Struct, kw_only=True, omit_defaults=True):
+    """One row of the ledger: a call that had an identity, ended. Never updated.
+
+    `cost` is what is charged, None where the model has no price (`priced` False); `list_cost` what the price list says.
+    `status`: ok, error, cancelled, interrupted. Tokens as in `Usage`.
+    """
+
+    id: str
+    created_unix: float
+    key_hash: str
+    request_id: str = ""
+    api_type: str = ""
+    model: str = ""
+    requested_model: str = ""
+    provider: str = ""
+    status: str = "ok"
+    http_status: int = 200
+    error_code: str | None = None
+    streamed: bool = False
+    cancelled: bool = False
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    upstream_id: str = ""
+    cost: int | None = None
+    list_cost: int | None = None
+    prompt_cost: int = 0
+    completion_cost: int = 0
+    cache_discount: int = 0
+    priced: bool = True
+    is_byok: bool = False
+    usage: Usage = field(default_factory=Usage)
+    latency_ms: int = 0
+    generation_ms: int = 0
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    session_id: str | None = None
+    trace_id: str | None = None
+    user: str | None = None
+    tags: list[str] = field(default_factory=list)
+    app_title: str | None = None
+    http_referer: str | None = None
+    user_agent: str | None = None
+    service_tier: str | None = None
+
+
+class Call:
+    """One request on its way. Handlers and the batch runner make one and give it to `Lifecycle.execute`."""
+
+    __slots__ = (
+        "attempts",
+        "body",
+        "cancelled",
+        "candidate",
+        "compat",
+        "cost",
+        "created_unix",
+        "deadline_s",
+        "dialect",
+        "dropped",
+        "error",
+        "filters",
+        "first_content_s",
+        "head",
+        "headers",
+        "id",
+        "identity",
+        "operation",
+        "outcome",
+        "outgoing",
+        "path",
+        "plan",
+        "presented",
+        "rate_limit",
+        "request",
+        "request_id",
+        "reserved",
+        "settled",
+        "started_s",
+        "state",
+        "trace_header",
+        "transforms",
+        "usage",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        body: bytes,
+        headers: Mapping[str, str],
+        path: Mapping[str, str],
+        presented: str | None,
+        started_s: float,
+        operation: str = "chat",
+    ) -> None:
+        self.created_unix = time.time()
+        token = secrets.token_hex(10)
+        self.id = f"gen-{int(self.created_unix)}-{token}"
+        self.request_id = f"req_{token}"
+        self.dialect = dialect
+        self.operation = operation
+        self.body = body
+        self.headers = headers
+        self.path = path
+        #: the credential as the client presented it, for `router_authenticate`; wiped right after
+        self.presented = presented
+        self.started_s = started_s
+        self.deadline_s: float = 0.0
+        #: the effective compat switches: configuration, then the key's own
+        self.compat: dict[str, Any] = {}
+        self.identity: Identity | None = None
+        self.head: Head = Head()
+        #: the request in the hub's form; decoded on first need, changed by transforms
+        self.request: ChatRequest | None = None
+        self.transforms: list[Any] = []
+        self.filters: list[Any] = []
+        self.plan: Plan = Plan()
+        #: what is sent in the attempt under way; wrappers of `router_attempt` may look at it or change it
+        self.outgoing: Outgoing | None = None
+        self.candidate: Candidate | None = None
+        self.attempts: list[Attempt] = []
+        self.first_content_s: float = 0.0
+        self.outcome: Outcome = Outcome()
+        self.usage: Usage | None = None
+        self.cost: Any = None
+        self.dropped: list[str] = []
+        self.warnings: list[str] = []
+        self.rate_limit: tuple[int, int, int] | None = None
+        self.error: RouterError | None = None
+        self.cancelled = False
+        self.reserved = 0
+        self.settled: asyncio.Future[None] | None = None
+        #: what plugins keep for themselves, by plugin name
+        self.state: dict[str, Any] = {}
+        self.trace_header: tuple[str, str] | None = None
+
+    @property
+    def model_id(self) -> str:
+        """The public id of the model that serves, or the one asked for while none does."""
+        return self.candidate.endpoint.model_id if self.candidate else self.head.model
+
+    @property
+    def content_wanted(self) -> bool:
+        """True where a plugin asked to see or change the content of this call: then no raw lane."""
+        return bool(self.transforms or self.filters)
+
+    def cancel(self) -> None:
+        """The client left."""
+        self.cancelled = True
+        self.error = ClientGone("the client closed the connection")
+
+    def fail(self, error: RouterError) -> RouterError:
+        """Record why the call failed and give the error back for the sink."""
+        self.error = error
+        return error
+
+
+class Sink:
+    """Where an answer goes: a socket (`app.HttpSink`), a batch's memory.
+
+    The order is any number of `write`, then one `finish` or one `error`.
+    """
+
+    #: something has reached the client: from now on errors are printed inside the stream
+    started = False
+
+    async def write(self, data: bytes) -> None:
+        """Hand on a part of a stream: whole frames. Waits while the client is slow."""
+        raise TypeError(f"{type(self).__name__} takes no streams")
+
+    async def finish(self, data: bytes) -> None:
+        """The end: the terminal frame of a stream, or the whole body of a plain answer."""
+        raise TypeError(f"{type(self).__name__} has no end")
+
+    async def error(self, error: RouterError) -> None:
+        """The end, otherwise: status and envelope, or an error inside a stream that has begun."""
+        raise TypeError(f"{type(self).__name__} takes no errors")
+
+
+encode_json = msgspec.json.Encoder().encode

@@ -1,0 +1,110 @@
+"""What a dialect is: a client API, its paths, and pure functions between its bytes and the hub.
+
+A dialect never knows providers; it meets them in `model`. Third parties return their own from `router_dialects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from ..model import ChatRequest, Event, Reply
+
+if TYPE_CHECKING:
+    from ..call import Call, Candidate, Head
+    from ..errors import RouterError
+
+
+class Path(NamedTuple):
+    """A path below each of the dialect's prefixes. `operation` is chat, embeddings, count_tokens, …"""
+
+    path: str
+    operation: str = "chat"
+    method: str = "POST"
+
+
+class Flow(Protocol):
+    """A stream on its way to the client: bytes of the same dialect (`Dialect.tap`) or hub events (`Dialect.encoder`) go in, whole
+    frames come out. It fills `call.outcome` as it goes.
+
+    After the upstream's end: `end()`, then the call's usage and cost are set, then `final()`.
+    """
+
+    #: the first content (text, reasoning, tool call, image) has been fed
+    content: bool
+    #: the upstream's terminal event has been fed: nothing behind it matters
+    done: bool
+
+    def feed(self, item: bytes | Event) -> bytes:
+        """Take one piece in, give what may go to the client now (perhaps b""). The terminal frames are kept back.
+
+        Raises an UpstreamError where the stream says that it failed.
+        """
+        ...
+
+    def end(self) -> None:
+        """The upstream's stream is over. Raises StreamTruncated where it was cut, UpstreamUnavailable where it was empty."""
+        ...
+
+    def final(self) -> bytes:
+        """The frames kept back: finish, usage with `call.usage` and `call.cost`, the end mark."""
+        ...
+
+
+class Dialect:
+    """One client API. Instances are stateless; everything about a call is in its `Call`."""
+
+    #: `openai.chat`, `anthropic.messages`, …: what `Provider.speaks` names
+    name: ClassVar[str]
+    #: openai, anthropic, gemini: whose error envelope and extras this is
+    surface: ClassVar[str] = "openai"
+    #: the `api_type` of the ledger
+    api_type: ClassVar[str] = "chat"
+    prefixes: ClassVar[tuple[str, ...]] = ("/v1", "/api/v1")
+    paths: ClassVar[tuple[Path, ...]] = ()
+    #: sent after `stream.keepalive_seconds` of silence, None for nothing
+    keepalive: ClassVar[bytes | None] = b": ROUTER PROCESSING\n\n"
+    #: the same before the first frame
+    keepalive_before_start: ClassVar[bytes | None] = b": ROUTER PROCESSING\n\n"
+    stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+
+    def peek(self, body: bytes, path: Mapping[str, str], operation: str) -> Head:
+        """Read what routing needs and check every scalar against the contract. Raises BadRequest with `param`."""
+        raise TypeError(f"{type(self).__name__} has no peek")
+
+    def decode(self, head: Head) -> ChatRequest:
+        """The request in the hub's form. Raises BadRequest with `param`."""
+        raise TypeError(f"{type(self).__name__} has no decode")
+
+    def patch(self, call: Call, candidate: Candidate) -> bytes:
+        """Raw lane: the client's body with the upstream's model and without our own members; all other members byte for byte."""
+        raise TypeError(f"{type(self).__name__} has no patch")
+
+    def answer(self, call: Call, body: bytes) -> None:
+        """Raw lane, plain: read an upstream's whole answer into `call.outcome`. Raises an UpstreamError where the body is an error
+        or nonsense. `final_answer` prints it, once cost is known."""
+        raise TypeError(f"{type(self).__name__} has no answer")
+
+    def final_answer(self, call: Call, body: bytes) -> bytes:
+        """Raw lane, plain: the client's body, with `call.usage` and `call.cost`."""
+        return body
+
+    def reply(self, call: Call, reply: Reply) -> bytes:
+        """Hub lane, plain: the client's body, with `call.usage` and `call.cost`."""
+        raise TypeError(f"{type(self).__name__} has no reply")
+
+    def tap(self, call: Call) -> Flow:
+        """Raw lane, stream: reads along and patches what the contract wants patched."""
+        raise TypeError(f"{type(self).__name__} has no tap")
+
+    def encoder(self, call: Call) -> Flow:
+        """Hub lane, stream."""
+        raise TypeError(f"{type(self).__name__} has no encoder")
+
+    def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
+        """HTTP status and body of an error on this surface."""
+        raise TypeError(f"{type(self).__name__} has no error")
+
+    def stream_error(self, call: Call, error: RouterError) -> bytes:
+        """The frames that end a stream which has begun."""
+        raise TypeError(f"{type(self).__name__} has no stream_error")

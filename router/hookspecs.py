@@ -1,0 +1,203 @@
+"""Every hook there is. pluggy passes only the arguments that an implementation names.
+
+*first*: the first answer that is not None wins; *all*: everybody is asked. Where a hook is awaited, the call itself is
+synchronous and core awaits what comes back. Third parties run before the builtins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from .model import ChatRequest, Event, Usage
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from msgspec import Struct
+
+    from .call import Attempt, Call, Candidate, Generation, Identity
+    from .dialects.base import Dialect
+    from .provider import Provider, Upstream
+    from .store.migrations import Migration
+
+hookspec = pluggy.HookspecMarker("router")
+hookimpl = pluggy.HookimplMarker("router")
+
+#: the version of this file; plugins are refused when theirs is another one
+API = 1
+
+Transform = Callable[[ChatRequest], Awaitable[ChatRequest]]
+Filter = Callable[[AsyncIterator[Event]], AsyncIterator[Event]]
+
+# --- once, at start --------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def router_providers() -> Sequence[type[Provider]]:
+    """Return the provider classes that this plugin brings. All; called once, when the plugin is loaded.
+
+    The configuration makes instances of them: `[providers.<slug>] plugin = "<Provider.name>"`.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
+def router_dialects() -> Sequence[Dialect]:
+    """Return further client APIs. All; called once at start, before the routes are made.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
+def router_settings() -> dict[str, type[Struct]]:
+    """Return the schema of your own configuration table: `{"name": Struct}` for `[plugins.name]`. All; called once.
+
+    .. versionadded:: 1
+    """
+    return {}
+
+
+@hookspec
+def router_routes(app: Any) -> Sequence[Any]:
+    """Return web routes (`aiohttp.web.RouteDef`), for management or dashboard pages. All; called once at start.
+
+    `app` is the `router.app.Server` with settings, store, plugins and ledger. A handler declares who may call it by the decorators
+    of `router.api.access`; a route without one is refused at start.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
+def router_commands(subparsers: _SubParsersAction[Any]) -> None:
+    """Add commands to the command line. All; called before it is parsed. Set `run` by `set_defaults`: `run(args) -> int`.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_migrations() -> Sequence[Migration]:
+    """Return the migrations of your own tables, whose names begin with your plugin's. All; called once, before the start.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
+def router_lifespan(app: Any) -> AbstractAsyncContextManager[None]:
+    """Return a context that is open while the server runs: background work. All; opened at start, closed in reverse.
+
+    .. versionadded:: 1
+    """
+    raise TypeError("a specification is never called")
+
+
+# --- per call, in this order -----------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def router_authenticate(call: Call) -> Awaitable[Identity] | Identity | None:
+    """Recognise the credential (`call.presented`) or return None at once to leave it to the next plugin. First.
+
+    The claim is synchronous; the work may be awaited. Called before the body is read. Raise `Unauthenticated` to refuse.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+async def router_admit(call: Call) -> None:
+    """Refuse by raising a `RouterError`: rate, credits, allowed models, moderation. All, awaited in order.
+
+    `call.identity` and `call.head` are set, the plan is not. The first refusal ends the call. Implementations must be `async def`.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_transform(call: Call) -> Transform | None:
+    """Say that you will change the request: return `async (ChatRequest) -> ChatRequest`, or None. All; synchronous.
+
+    A call that somebody transforms leaves the raw lane.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_candidates(call: Call) -> Sequence[Candidate]:
+    """Where could this call go? Return candidates in the order of the models that the request names. All; synchronous.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec(firstresult=True)
+def router_rank(call: Call, candidates: Sequence[Candidate]) -> Sequence[Candidate] | None:
+    """In which order? May drop some; say why in `call.plan.filtered`. First; synchronous.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec(firstresult=True)
+def router_attempt(call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream] | None:
+    """One try: return a context that opens `call.outgoing` at the candidate and closes it. First; wrap it (pluggy's
+    `hookimpl(wrapper=True)`) to cache, replay, time, sign or inject faults.
+
+    Raise `UpstreamError` leaves from the context; they decide whether the next candidate is asked.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_filter(call: Call) -> Filter | None:
+    """Say that you want to see or change the answer: return `(AsyncIterator[Event]) -> AsyncIterator[Event]`, or None. All.
+
+    Asked once per call, never per chunk. A call that somebody filters leaves the raw lane.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec(firstresult=True)
+def router_price(call: Call, usage: Usage) -> int | None:
+    """Return what this call costs, in picodollars, or None to leave it to the next plugin. First; synchronous.
+
+    Called once per settled call, on the path that must never wait. Refusing is not possible here; use `router_admit` for that.
+
+    .. versionadded:: 1
+    """
+
+
+# --- told afterwards -------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def router_attempted(call: Call, attempt: Attempt) -> None:
+    """An attempt is over: `attempt.error` is None or says why it failed. All; synchronous; a failure is logged and skipped.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+async def router_settled(generation: Generation) -> None:
+    """A call's row is committed. All, awaited one after the other behind the answer; a failure is logged and skipped.
+
+    .. versionadded:: 1
+    """

@@ -1,0 +1,460 @@
+"""Providers: the base class of every plugin that speaks to an upstream, and the HTTP sending that they share.
+
+A plugin subclasses `Provider` (or `OpenAICompatible`) and returns the class from the hook `router_providers`.
+`encode`, `decode`, `events` and `error` are pure: no sockets, no clock, no configuration besides `self.settings`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import aiohttp
+import msgspec
+from msgspec import Raw, Struct, field
+from yarl import URL
+
+from .call import Credential
+from .errors import (
+    StreamTruncated,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+    UpstreamUnavailable,
+)
+from .model import ChatRequest, Event, Model, Reply
+from .settings import ProviderSettings, Timeouts
+from .sse import MessageEvent, open_events
+
+if TYPE_CHECKING:
+    from .call import Call, Candidate
+
+__all__ = [
+    "Automatic",
+    "Outgoing",
+    "Provider",
+    "ProviderSettings",
+    "Timeouts",
+    "Upstream",
+    "error_of",
+    "load_catalogue",
+]
+
+Headers = Mapping[str, str]
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+
+
+class Automatic(Struct, kw_only=True):
+    """An instance that exists without any configuration: where the variable `environment` is set, or where `probe` (a URL on
+    loopback) answers within 300 ms. `settings` is its table as it would stand in the file; `slug` its name."""
+
+    slug: str
+    environment: str = ""
+    probe: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Outgoing(Struct, kw_only=True):
+    """A request to an upstream. `path` is appended to the configured base URL and may carry a query.
+
+    `dropped` names members that could not be expressed, `warnings` says what was changed in the client's request.
+    """
+
+    path: str
+    body: bytes = b""
+    method: str = "POST"
+    headers: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Upstream:
+    """An answer that an upstream has opened with success. Either bytes (HTTP) or, for providers without bytes, `events`."""
+
+    def __init__(
+        self,
+        *,
+        response: aiohttp.ClientResponse | None = None,
+        events: AsyncIterator[Event] | None = None,
+        stream: bool = False,
+    ) -> None:
+        self.response = response
+        self.events = events
+        #: an event stream, or a whole body
+        self.stream = stream
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the answer."""
+        return self.response.headers if self.response is not None else {}
+
+    async def read(self) -> bytes:
+        """The whole body, at most 32 MiB. Raises UpstreamUnavailable where it is longer or cut."""
+        assert self.response is not None
+        return await read_body(self.response, MAX_BODY_BYTES)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises StreamTruncated where the connection breaks."""
+        assert self.response is not None
+        read = self.response.content.readany
+        try:
+            while piece := await read():
+                yield piece
+        except (aiohttp.ClientError, OSError) as error:
+            raise StreamTruncated(f"the upstream's connection broke ({type(error).__name__})") from error
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A body of at most `limit` bytes, after decompression. Raises UpstreamUnavailable."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while piece := await response.content.readany():
+            size += len(piece)
+            if size > limit:
+                raise UpstreamUnavailable(f"the upstream's answer is longer than {limit} bytes")
+            pieces.append(piece)
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamUnavailable(f"the upstream's answer broke off ({type(error).__name__})") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Provider:
+    """One configured upstream. Subclasses say how to translate; instances hold settings, a session and its limits.
+
+    `slug` is the instance's name in the configuration and the prefix of its model ids.
+    """
+
+    #: what `plugin = "…"` in the configuration names
+    name: ClassVar[str]
+    #: dialects that are relayed without translation: dialect name -> path below the base URL
+    speaks: ClassVar[Mapping[str, str]] = {}
+    #: the schema of `[providers.<slug>]`
+    Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+    #: instances that exist without configuration
+    automatic: ClassVar[Sequence[Automatic]] = ()
+    #: kinds of parts whose http URLs are fetched by the router before `encode` (image, file, audio, video)
+    fetches: ClassVar[frozenset[str]] = frozenset()
+    #: the upstream gives n choices in one call; else the router makes n calls
+    many_choices: ClassVar[bool] = True
+    #: a key is needed: without one the provider's status is `no_credentials`
+    needs_key: ClassVar[bool] = True
+
+    def __init__(self, slug: str, settings: Any, timeouts: Timeouts) -> None:
+        self.slug = slug
+        self.settings = settings
+        self.timeouts = timeouts
+        secrets = [settings.api_key, *settings.api_keys] if settings.api_key else list(settings.api_keys)
+        self.credentials = [
+            Credential(secret=secret, label=str(number)) for number, secret in enumerate(secrets, 1) if secret
+        ]
+        if not self.credentials and not self.needs_key:
+            self.credentials = [Credential(secret="", label="none")]
+        self._session: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
+
+    # --- what a plugin writes ---
+
+    def headers(self, key: str) -> dict[str, str]:
+        """The headers that carry the credential."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    async def sign(self, outgoing: Outgoing, key: str) -> Outgoing:
+        """Add the credential. Signatures over the whole request and fetched tokens override this."""
+        outgoing.headers.update(self.headers(key))
+        return outgoing
+
+    def encode(self, request: ChatRequest) -> Outgoing:
+        """The upstream's request for this one. Pure. Raises BadRequest where it cannot be expressed at all."""
+        raise TypeError(f"{type(self).__name__} has no encode")
+
+    def decode(self, body: bytes) -> Reply:
+        """A whole answer (status 2xx). Pure. Raises an UpstreamError where the body is an error or nonsense."""
+        raise TypeError(f"{type(self).__name__} has no decode")
+
+    def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
+        """The upstream's stream as ours. Pure. Raises StreamTruncated where the terminal event is missing."""
+        raise TypeError(f"{type(self).__name__} has no events")
+
+    def error(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
+        """What went wrong, of an answer that is not 2xx. Pure. The default reads the forms that most upstreams use."""
+        return error_of(status, headers, body)
+
+    def messages(self, upstream: Upstream) -> AsyncIterator[MessageEvent]:
+        """The events of the wire. The default reads server-sent events; other framings override it."""
+        return open_events(upstream.pieces(), self._session)
+
+    def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
+        """Where the raw lane goes for this dialect. The default is what `speaks` says."""
+        return self.speaks[dialect]
+
+    def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
+        """Edit the members of a raw request in place: deviations of this upstream. Our own extensions are already gone and
+        `model` is already the upstream's. The default changes nothing."""
+
+    def catalogue(self) -> list[Model]:
+        """The models that ship with the plugin, with their prices. Read once at start."""
+        return []
+
+    async def models(self) -> list[Model]:
+        """The models that the upstream lists now (`discover = true`). Raises UpstreamError."""
+        return []
+
+    # --- sending, shared by all ---
+
+    async def open(self) -> None:
+        """Make the session. Called in the server's loop before the first call."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self.settings.max_connections, limit_per_host=0, ttl_dns_cache=60, keepalive_timeout=30
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            trust_env=False,
+            skip_auto_headers=("User-Agent",),
+            max_line_size=16384,
+            max_field_size=16384,
+        )
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def send(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream]:
+        """Send `call.outgoing`. The answer is open inside the block and closed behind it.
+
+        Raises an UpstreamError leaf for everything that goes wrong, with the message cleaned of the credential.
+        """
+        assert call.outgoing is not None
+        return _Sending(self, call.outgoing, candidate.credential, call.head.stream)
+
+    async def request(self, outgoing: Outgoing, credential: Credential) -> aiohttp.ClientResponse:
+        """Send and wait for the head of the answer. The caller closes it. Raises UpstreamError."""
+        if self._session is None:
+            await self.open()
+            assert self._session is not None
+        outgoing = await self.sign(outgoing, credential.secret)
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "onebox-router"}
+        headers.update(self.settings.headers)
+        headers.update(outgoing.headers)
+        try:
+            return await self._session.request(
+                outgoing.method,
+                self.url(outgoing.path),
+                data=outgoing.body or None,
+                headers=headers,
+                allow_redirects=False,
+            )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise UpstreamTimeout(f"no connection within {self.timeouts.connect_seconds:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamUnavailable(f"cannot reach the upstream ({type(error).__name__})") from error
+
+    def url(self, path: str) -> URL:
+        """`path` below the configured base URL."""
+        url = self._urls.get(path)
+        if url is None:
+            url = URL(self.settings.base_url.rstrip("/") + path, encoded=True)
+            if len(self._urls) < 1000:
+                self._urls[path] = url
+        return url
+
+    def cleaned(self, error: UpstreamError) -> UpstreamError:
+        """The error with every credential of this provider masked and its message cut to 500 characters."""
+        message = error.message
+        for credential in self.credentials:
+            if credential.secret:
+                message = message.replace(credential.secret, "***")
+        error.message = KEY_SHAPED.sub("***", message)[:500]
+        error.args = (error.message,)
+        return error
+
+
+#: text shaped like a key of any provider: it may be another one's, echoed by the upstream
+KEY_SHAPED = re.compile(r"\b(?:sk|pk|rk|gsk|xai|AIza|hf|nvapi)[-_A-Za-z0-9*.]{12,}")
+
+
+class _Sending:
+    """One HTTP exchange as a context manager (a class, since `asynccontextmanager` costs more)."""
+
+    __slots__ = ("_credential", "_outgoing", "_provider", "_response", "_stream")
+
+    def __init__(self, provider: Provider, outgoing: Outgoing, credential: Credential, stream: bool) -> None:
+        self._provider = provider
+        self._outgoing = outgoing
+        self._credential = credential
+        self._stream = stream
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Upstream:
+        provider = self._provider
+        try:
+            response = self._response = await provider.request(self._outgoing, self._credential)
+            if not 200 <= response.status < 300:
+                body = await _read_error(response)
+                raise provider.error(response.status, response.headers, body)
+        except UpstreamError as error:
+            self._close()
+            raise provider.cleaned(error) from error.__cause__
+        except BaseException:
+            self._close()
+            raise
+        return Upstream(response=response, stream=is_stream(response))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._response is not None and self._response.content.is_eof():
+            self._response.release()
+        else:
+            self._close()
+        if isinstance(error, UpstreamError):
+            self._provider.cleaned(error)
+
+    def _close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+
+
+async def _read_error(response: aiohttp.ClientResponse) -> bytes:
+    """What there is of an error's body: at most 64 kB, within five seconds."""
+    try:
+        async with asyncio.timeout(5):
+            return await response.content.read(MAX_ERROR_BYTES)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return b""
+
+
+def is_stream(response: aiohttp.ClientResponse) -> bool:
+    """True where the body is no whole document: some upstreams name odd types for streams, none names these."""
+    return response.content_type not in ("application/json", "text/html", "text/plain", "application/problem+json")
+
+
+# --- errors in the forms that most upstreams use ---------------------------------------------------------------------
+
+_decode_any = msgspec.json.Decoder().decode
+
+_CONTEXT = re.compile(
+    r"context.?(?:length|window)|maximum context|too many tokens|prompt is too long|input is too long"
+    r"|exceeds the (?:maximum|available context)|reduce the length|input token count",
+    re.IGNORECASE,
+)
+_REFUSED = re.compile(r"content.?(?:filter|policy|management)|safety|moderation|flagged|usage polic", re.IGNORECASE)
+
+
+def error_of(status: int, headers: Headers, body: bytes) -> UpstreamError:
+    """An UpstreamError leaf for a status and a body as OpenAI, Anthropic, Google and most others send them.
+
+    `retry_after_s` comes from `retry-after-ms` or `retry-after` (seconds, or an HTTP date: RFC 9110 10.2.3).
+    """
+    message, code, param = _words(body)
+    rest: dict[str, Any] = {
+        "upstream_status": status,
+        "provider_code": code,
+        "retry_after_s": retry_after(headers),
+        "param": param,
+    }
+    message = message or f"the upstream answered {status}"
+    match status:
+        case 401 | 402 | 403:
+            if status == 403 and _REFUSED.search(f"{code} {message}"):
+                return UpstreamRejected(message, kind="content_policy_violation", status=403, **rest)
+            return UpstreamUnauthorized(message, **rest)
+        case 429:
+            return UpstreamBusy(message, **rest)
+        case 503 | 529:
+            return UpstreamOverloaded(message, **rest)
+        case 408 | 504:
+            return UpstreamTimeout(message, **rest)
+        case 409 | 425:
+            return UpstreamUnavailable(message, **rest)
+        case _ if 400 <= status < 500:
+            return UpstreamRejected(message, kind=_kind(status, code, message), **rest)
+    return UpstreamUnavailable(message, **rest)
+
+
+def _kind(status: int, code: str | None, message: str) -> str:
+    if status == 404:
+        return "not_found"
+    if status == 413:
+        return "payload_too_large"
+    if status == 422:
+        return "unprocessable"
+    words = f"{code} {message}"
+    if _CONTEXT.search(words):
+        return "context_length_exceeded"
+    if _REFUSED.search(words):
+        return "content_policy_violation"
+    return "invalid_request"
+
+
+def _words(body: bytes) -> tuple[str, str | None, str | None]:
+    """Message, code and param of an error body; the message is empty where the body is no JSON (HTML is never shown)."""
+    try:
+        value = _decode_any(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", None, None
+    if isinstance(value, list) and value:  # Gemini wraps the errors of streams in an array
+        value = value[0]
+    if not isinstance(value, dict):
+        return "", None, None
+    inner = value.get("error", value)
+    if isinstance(inner, str):
+        return inner, _text(value.get("code")), None
+    if not isinstance(inner, dict):
+        return "", None, None
+    message = next((_text(inner[name]) for name in ("message", "detail", "msg", "error") if inner.get(name)), None)
+    code = next((_text(inner[name]) for name in ("code", "status", "type") if inner.get(name)), None)
+    return message or "", code, _text(inner.get("param"))
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def retry_after(headers: Headers) -> float | None:
+    """The wait that an upstream asks for, in seconds from now, None where it does not say."""
+    if (ms := headers.get("retry-after-ms")) is not None:
+        try:
+            return max(float(ms) / 1000, 0.0)
+        except ValueError:
+            pass
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        from email.utils import parsedate_to_datetime
+
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+# --- catalogue files -------------------------------------------------------------------------------------------------
+
+_decode_catalogue = msgspec.json.Decoder(list[Model]).decode
+
+
+def load_catalogue(package: str, name: str = "catalogue.json") -> list[Model]:
+    """The catalogue file of a plugin: `Model` objects as JSON, prices in picodollars per token."""
+    from importlib.resources import files
+
+    return _decode_catalogue((files(package) / name).read_bytes())

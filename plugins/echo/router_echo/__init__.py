@@ -1,0 +1,1 @@
+"""The bundled provider that answers without a key and without a network."""

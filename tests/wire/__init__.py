@@ -1,0 +1,1 @@
+"""Recorded traffic of providers, replayed through the router over sockets."""

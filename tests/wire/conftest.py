@@ -1,0 +1,54 @@
+"""Fixtures of the replay tests: one upstream, one router and one client for all of them, and the count at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from .recordings import MISSING, Recording, chat_recordings
+from .replays import EXCLUDED, REFRAMED
+from .stage import Stage, config, start_router
+from .upstream import ReplayUpstream
+
+
+@pytest.fixture(scope="session")
+def wire() -> dict[str, Recording]:
+    """The recordings of chat by name; skips where they are not there."""
+    found = {each.name: each for each in chat_recordings()}
+    if not found:
+        pytest.skip(MISSING)
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(wire: dict[str, Recording], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """The router with two instances per recording: `NAME` for answers and `q-NAME` for requests, so that the refused
+    credentials of one kind of test do not meet the other."""
+    instances = {prefix + name: each for prefix in ("", "q-") for name, each in wire.items()}
+    upstream = ReplayUpstream(instances, frozenset(REFRAMED))
+    await upstream.start()
+    try:
+        router = await start_router(config(upstream.url, instances), tmp_path_factory.mktemp("wire"))
+        yield Stage(router.url, router.key, upstream)
+        await router.stop()
+    finally:
+        await upstream.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """One client session for all tests."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=25)) as session:
+        yield session
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many exchanges went through the router."""
+    reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])]
+    cases = [each.nodeid.partition("[")[2] for each in reports if "test_wire_chat.py" in each.nodeid]
+    ran = {case.rpartition("-")[0] for case in cases if case}
+    if ran:
+        terminalreporter.write_line(f"wire: {len(ran)} exchanges ran, {len(EXCLUDED)} excluded")

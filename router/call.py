@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from .errors import ClientGone, RouterError, UpstreamError
-from .model import ChatRequest, Model, Price, Usage
+from .model import ChatRequest, Cost, Model, Price, Usage
 
 if TYPE_CHECKING:
     import asyncio
@@ -157,10 +157,12 @@ class Endpoint(Struct, kw_only=True):
 
 
 class Candidate(Struct, kw_only=True):
-    """An endpoint with the credential that would be used: what one attempt goes to."""
+    """An endpoint with the credential that would be used: what one attempt goes to. `group` counts the models of the request:
+    a refusal for content or length leads to the next group."""
 
     endpoint: Endpoint
     credential: Credential
+    group: int = 0
 
     @property
     def provider(self) -> Provider:
@@ -176,14 +178,15 @@ class Candidate(Struct, kw_only=True):
 class Plan(Struct, kw_only=True):
     """Where a call may go, in order, and why not elsewhere.
 
-    `fallbacks` False: only the first candidate is asked. `filtered` and `pipeline` explain (api.md 18.9).
+    `filtered` explains (api.md 18.9). `refusal` is what the client is told
+    where there are no candidates at all.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
-    fallbacks: bool = True
     strategy: str = "direct"
     filtered: list[dict[str, str]] = field(default_factory=list)
     total: int = 0
+    refusal: RouterError | None = None
 
 
 class Attempt(Struct, kw_only=True):
@@ -264,6 +267,7 @@ class Call:
         "body",
         "cancelled",
         "candidate",
+        "charge",
         "compat",
         "cost",
         "created_unix",
@@ -336,7 +340,10 @@ class Call:
         self.first_content_s: float = 0.0
         self.outcome: Outcome = Outcome()
         self.usage: Usage | None = None
-        self.cost: Any = None
+        #: what the price list says, None where the model has no price
+        self.cost: Cost | None = None
+        #: what the client is charged, in picodollars; None where nobody knows a price
+        self.charge: int | None = None
         self.dropped: list[str] = []
         self.warnings: list[str] = []
         self.rate_limit: tuple[int, int, int] | None = None
@@ -370,7 +377,7 @@ class Call:
 
 
 class Sink:
-    """Where an answer goes: a socket (`app.HttpSink`), a batch's memory.
+    """Where an answer goes: a socket (`sink.HttpSink`), a batch's memory.
 
     The order is any number of `write`, then one `finish` or one `error`.
     """
@@ -389,6 +396,15 @@ class Sink:
     async def error(self, error: RouterError) -> None:
         """The end, otherwise: status and envelope, or an error inside a stream that has begun."""
         raise TypeError(f"{type(self).__name__} takes no errors")
+
+
+def wants_number_codes(headers: Mapping[str, str], setting: str) -> bool:
+    """Does this client need `error.code` as a number (api.md 4)? `setting` is `compat.error_code`."""
+    asked = headers.get("X-Router-Error-Code") or headers.get("X-OpenRouter-Error-Code")
+    if asked is not None:
+        return asked == "number"
+    agent = headers.get("User-Agent", "")
+    return setting == "number" or "speakeasy-sdk" in agent or "@openrouter/sdk" in agent
 
 
 encode_json = msgspec.json.Encoder().encode

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from .api import Route
+    from .app import Server
     from .call import Attempt, Call, Candidate, Generation, Identity
     from .dialects.base import Dialect
     from .provider import Provider, Upstream
@@ -66,11 +68,10 @@ def router_settings() -> dict[str, type[Struct]]:
 
 
 @hookspec
-def router_routes(app: Any) -> Sequence[Any]:
-    """Return web routes (`aiohttp.web.RouteDef`), for management or dashboard pages. All; called once at start.
+def router_routes(app: Server) -> Sequence[Route]:
+    """Return web routes (`router.api.Route`), for management or dashboard pages. All; called once at start.
 
-    `app` is the `router.app.Server` with settings, store, plugins and ledger. A handler declares who may call it by the decorators
-    of `router.api.access`; a route without one is refused at start.
+    `app` is the `router.app.Server` with settings, store, plugins and ledger. Each route names the scope that a key needs.
 
     .. versionadded:: 1
     """
@@ -95,7 +96,7 @@ def router_migrations() -> Sequence[Migration]:
 
 
 @hookspec
-def router_lifespan(app: Any) -> AbstractAsyncContextManager[None]:
+def router_lifespan(app: Server) -> AbstractAsyncContextManager[None]:
     """Return a context that is open while the server runs: background work. All; opened at start, closed in reverse.
 
     .. versionadded:: 1

@@ -50,3 +50,10 @@ class Route(Struct, kw_only=True):
 def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer."""
     return web.Response(body=encode_json(value), status=status, content_type="application/json", headers=headers)
+
+
+def routes() -> list[Route]:
+    """All routes of the router's own API."""
+    from . import generations, keys, models, providers, service
+
+    return [route for module in (models, providers, keys, generations, service) for route in module.ROUTES]

@@ -1,1 +1,27 @@
-"""See architecture."""
+"""Our own default plugins: every core feature that decides something goes through the hooks that third parties get.
+
+Each can be switched off by `[plugins] disabled = ["metrics"]`; the server starts without it. They are asked in the order here
+(pluggy calls the last registered first, so the list is registered backwards).
+"""
+
+from __future__ import annotations
+
+from .auth import Auth
+from .catalogue import Catalogue
+from .choices import Choices
+from .limits import Limits
+from .metrics import Metrics
+from .pricing import Pricing
+from .routing import Routing
+from .upstream import Send
+
+DEFAULT_PLUGINS: dict[str, type] = {
+    "upstream": Send,
+    "choices": Choices,
+    "pricing": Pricing,
+    "routing": Routing,
+    "metrics": Metrics,
+    "catalogue": Catalogue,
+    "limits": Limits,
+    "auth": Auth,
+}

@@ -1,0 +1,511 @@
+"""The server: builds everything a process needs, mounts the routes, and runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from .api import Request, Route, json_response
+from .api import routes as api_routes
+from .attempts import Attempts
+from .builtin import DEFAULT_PLUGINS
+from .call import Call, Identity, wants_number_codes
+from .clock import Clock
+from .dialects.base import Dialect
+from .dialects.openai_chat import OpenAIChat
+from .errors import (
+    BadRequest,
+    ClientTimeout,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RouterError,
+    Unauthenticated,
+    UnsupportedMediaType,
+)
+from .fetch import Fetcher
+from .health import Health
+from .ledger import Ledger
+from .lifecycle import Lifecycle, refuse
+from .planning import Planner, Table
+from .plugins import Plugins, make_providers, resolve
+from .provider import Provider
+from .relay import Relay
+from .settings import Settings
+from .sink import UNLIMITED, HttpSink, answer_headers
+from .store.database import Database
+from .store.generations import Generations
+from .store.keys import Keys
+from .tasks import spawn
+
+log = logging.getLogger(__name__)
+
+#: a body must arrive within 30 s plus its size at this rate (bytes per second)
+SLOWEST_BODY = 64 * 1024
+SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
+
+
+class Server:
+    """Everything a running router has. Builtins and API handlers get it; `reload` swaps what a new configuration changes."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.environ = environ
+        self.clock = Clock()
+        self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self.started_s = self.clock.monotonic()
+        self.health = Health(self.clock.monotonic)
+        self.plugins = Plugins()
+        self.providers: dict[str, Provider] = {}
+        self.broken: dict[str, str] = {}
+        self.found: list[str] = []
+        self.dialects: list[Dialect] = [OpenAIChat()]
+        self.database: Database
+        self.keys: Keys
+        self.generations: Generations
+        self.ledger: Ledger
+        self.table: Table
+        self.lifecycle: Lifecycle
+        self.draining = False
+        self._exit = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open the store, load the plugins, make the providers. Raises SettingsError, StoreError."""
+        for name, kind in DEFAULT_PLUGINS.items():
+            if name not in self.settings.plugins.disabled:
+                self.plugins.register(kind(self), name, state="builtin")
+        self.plugins.load(self.settings)
+        self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
+        await self._open_store()
+        await self._configure(self.settings)
+        hook = self.plugins.hook
+        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private))
+        attempts = Attempts(
+            hook,
+            relay,
+            self.ledger,
+            self.health,
+            max_attempts=lambda: self.settings.routing.max_attempts,
+            rng=self.rng,
+        )
+        self.lifecycle = Lifecycle(self.plugins, Planner(hook), attempts, self.ledger)
+        for context in reversed(hook.router_lifespan(app=self)):
+            await self._exit.enter_async_context(context)
+
+    async def stop(self) -> None:
+        """Close background work, providers and the store, in this order."""
+        await self._exit.aclose()
+        for provider in self.providers.values():
+            await provider.close()
+        await self.database.close()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
+        old = self.providers
+        await self._configure(settings)
+        self.health.reset()
+        loop = asyncio.get_running_loop()
+        for provider in old.values():
+            loop.call_later(settings.timeouts.total_seconds, lambda each=provider: spawn("close", each.close()))
+
+    async def _open_store(self) -> None:
+        migrations = self.plugins.hook.router_migrations()
+        self.database = await Database.open(
+            Path(self.settings.server.database),
+            synchronous=self.settings.server.synchronous,
+            migrations=[migration for group in migrations for migration in group],
+            exclusive=True,
+        )
+        self.keys = Keys(
+            self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
+        )
+        await self.keys.load()
+        self.generations = Generations(self.database)
+        self.ledger = Ledger(self)
+        await self.ledger.load()
+
+    async def _configure(self, settings: Settings) -> None:
+        made = await make_providers(settings, self.plugins, self.environ)
+        table = Table(made.ready, made.broken, settings)
+        for provider in made.ready.values():
+            await provider.open()
+        self.settings = settings
+        self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
+
+    # --- credentials ---
+
+    def credential(self, request: web.Request, *, gemini: bool = False) -> str | None:
+        """The key that a request presents, None without any. Raises Unauthenticated where it presents two different ones."""
+        headers = request.headers
+        found = []
+        if authorization := headers.get("Authorization"):
+            scheme, _, token = authorization.partition(" ")
+            found.append(token.strip() if scheme.lower() == "bearer" else authorization)
+        found.extend(value for name in ("x-api-key", "x-goog-api-key") if (value := headers.get(name)))
+        mode = self.settings.auth.query_key
+        if (mode == "all" or (mode == "gemini" and gemini)) and request.query_string and (key := request.query.get("key")):
+            found.append(key)
+        if len(set(found)) > 1:
+            raise Unauthenticated("two different keys in one request; send one")
+        return found[0] if found else None
+
+    async def identify(self, request: web.Request, scope: str) -> Identity | None:
+        """Who calls a route of the router's own API. Raises Unauthenticated, Forbidden."""
+        if scope == "public" or (scope == "models:read" and self.settings.auth.public_models):
+            return None
+        call = self.call(request, self.dialects[0], "api")
+        identity: Identity = await resolve(self.plugins.hook.router_authenticate(call=call)) or refuse()
+        if scope != "any" and scope not in identity.scopes:
+            raise Forbidden(f"this key lacks the scope {scope!r}")
+        request["identity"] = identity
+        return identity
+
+    def call(self, request: web.Request, dialect: Dialect, operation: str) -> Call:
+        """A call for a request whose body is still unread. Raises Unauthenticated, BadRequest."""
+        started = self.clock.monotonic()
+        call = Call(
+            dialect=dialect,
+            body=b"",
+            headers=request.headers,
+            path=request.match_info,
+            presented=self.credential(request, gemini=dialect.surface == "gemini"),
+            started_s=started,
+            operation=operation,
+        )
+        call.deadline_s = started + self._seconds(request)
+        return call
+
+    def _seconds(self, request: web.Request) -> float:
+        total = self.settings.timeouts.total_seconds
+        wanted = request.headers.get("X-Router-Timeout")
+        if wanted is None:
+            return total
+        try:
+            return min(max(float(wanted), 0.001), total)
+        except ValueError:
+            raise BadRequest("X-Router-Timeout must be a number of seconds") from None
+
+
+# --- routes ----------------------------------------------------------------------------------------------------------
+
+
+def application(server: Server) -> web.Application:
+    """The aiohttp application with every route under every prefix."""
+    app = web.Application(middlewares=[_outermost(server)], client_max_size=_max_body(server))
+    for dialect in server.dialects:
+        for path in dialect.paths:
+            handler = _generation_handler(server, dialect, path.operation)
+            for prefix in dialect.prefixes:
+                _add(app, path.method, prefix + path.path, handler)
+    for route in [*api_routes(), *(route for group in server.plugins.hook.router_routes(app=server) for route in group)]:
+        handler = _api_handler(server, route)
+        for prefix in route.prefixes:
+            _add(app, route.method, prefix + route.path, handler)
+    return app
+
+
+def _add(app: web.Application, method: str, path: str, handler: Callable[[web.Request], Awaitable[Any]]) -> None:
+    """A route, with and without a slash at its end."""
+    app.router.add_route(method, path, handler)
+    if not path.endswith("+}") and len(path) > 1:
+        app.router.add_route(method, path + "/", handler)
+
+
+def _max_body(server: Server) -> int:
+    return int(server.settings.server.max_body_mb * 1024 * 1024)
+
+
+def _generation_handler(
+    server: Server, dialect: Dialect, operation: str
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = server.call(request, dialect, operation)
+        request["call"] = call
+        sink = HttpSink(request, call, server.settings)
+        try:
+            await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
+        finally:
+            sink.close()
+        return sink.response or web.Response(status=499)
+
+    return handle
+
+
+def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        identity = await server.identify(request, route.scope)
+        value = await route.handler(Request(server=server, http=request, identity=identity))
+        return value if isinstance(value, web.StreamResponse) else json_response(value)
+
+    return handle
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The body of a JSON request, decompressed. Raises PayloadTooLarge, UnsupportedMediaType, ClientTimeout, BadRequest."""
+    kind = request.headers.get("Content-Type")
+    if kind is not None and not kind.startswith("application/json") and not _is_json(kind):
+        raise UnsupportedMediaType(f"Content-Type must be application/json, not {kind[:100]}")
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise UnsupportedMediaType(f"Content-Encoding must be gzip or deflate, not {encoding[:50]}")
+    size = request.content_length or 0
+    if size > limit:
+        raise PayloadTooLarge(f"the body has {size} bytes, at most {limit} are taken (server.max_body_mb)")
+    seconds = 30 + max(size, limit if request.content_length is None else 0) / SLOWEST_BODY
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        raise ClientTimeout("the body did not arrive in time") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge(f"the body is larger than {limit} bytes (server.max_body_mb)") from None
+    except (web.RequestPayloadError, ValueError, EOFError) as error:
+        raise BadRequest("the body cannot be read; is Content-Encoding right?") from error
+
+
+def _is_json(kind: str) -> bool:
+    media = kind.partition(";")[0].strip().lower()
+    return media in ("", "application/json") or media.endswith("+json")
+
+
+# --- what stands around every handler --------------------------------------------------------------------------------
+
+
+def _outermost(server: Server) -> Any:
+    """Turns every exception into an answer in the surface's shape, adds the headers of all answers, writes the access log."""
+
+    @web.middleware
+    async def outermost(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        started = time.perf_counter()
+        origin = request.headers.get("Origin") if server.settings.server.cors_origins else None
+        if request.method == "OPTIONS" and origin in server.settings.server.cors_origins:
+            return _with_cors(web.Response(status=204), origin)
+        try:
+            response = await handler(request)
+        except RouterError as error:
+            response = error_response(server, request, error)
+        except web.HTTPException as error:
+            response = error_response(server, request, _from_http(request, error))
+        except Exception:  # noqa: BLE001 - promise: every answer is well formed, a bug of ours too
+            log.exception("a bug: %s failed", _route_name(request))
+            response = error_response(server, request, RouterError("internal error; the log of the router has the details"))
+        if not response.prepared:
+            if "call" not in request:
+                _add_headers(server, request, response)
+            if origin in server.settings.server.cors_origins:
+                _with_cors(response, origin)
+        _log(request, response, time.perf_counter() - started)
+        return response
+
+    return outermost
+
+
+def _add_headers(server: Server, request: web.Request, response: web.StreamResponse) -> None:
+    """The headers that every answer of the router's own API has."""
+    identity = request.get("identity")
+    limit = server.ledger.rate_limit(identity) if identity is not None else UNLIMITED
+    for name, value in answer_headers(request_id(request), limit).items():
+        response.headers.setdefault(name, value)
+
+
+def request_id(request: web.Request) -> str:
+    """The id of a request that is not a call."""
+    if "request_id" not in request:
+        request["request_id"] = f"req_{os.urandom(10).hex()}"
+    value: str = request["request_id"]
+    return value
+
+
+def error_response(server: Server, request: web.Request, error: RouterError) -> web.Response:
+    """An error in the shape of the surface that the path belongs to."""
+    dialect = next((each for each in server.dialects if each.surface == surface_of(request.path)), server.dialects[0])
+    numbers = wants_number_codes(request.headers, server.settings.compat.error_code)
+    status, body = dialect.error(error, request_id(request), number_codes=numbers)
+    response = web.Response(body=body, status=status, content_type="application/json")
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, MethodNotAllowed) and "allow" in error.metadata:
+        response.headers["Allow"] = error.metadata["allow"]
+    if request.can_read_body and not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def surface_of(path: str) -> str:
+    """The surface that a path belongs to (api.md 1), for paths without a route too."""
+    if path.startswith("/anthropic/") or path.rstrip("/").endswith("/messages") or "/messages/" in path:
+        return "anthropic"
+    if path.startswith(("/v1beta/", "/api/v1beta/")) or ("/models/" in path and ":" in path.rpartition("/")[2]):
+        return "gemini"
+    return "openai"
+
+
+def _from_http(request: web.Request, error: web.HTTPException) -> RouterError:
+    """aiohttp's own refusals as ours."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return MethodNotAllowed(
+                f"{request.method} is not possible here; use {allowed}", metadata={"allow": allowed}
+            )
+        case web.HTTPNotFound():
+            return NotFound(f"no such path: {request.path[:200]}; the README lists what there is")
+        case web.HTTPRequestEntityTooLarge():
+            return PayloadTooLarge("the body is too large (server.max_body_mb)")
+        case _ if error.status < 500:
+            return BadRequest(error.reason)
+    return RouterError("internal error; the log of the router has the details")
+
+
+def _with_cors(response: web.StreamResponse, origin: str | None) -> web.StreamResponse:
+    response.headers["Access-Control-Allow-Origin"] = origin or ""
+    response.headers["Access-Control-Allow-Headers"] = "*, Authorization"
+    response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+    response.headers["Vary"] = "Origin"
+    return response
+
+
+def _route_name(request: web.Request) -> str:
+    """The route as it was written, never the path: that may hold a key in its query."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "no route"
+
+
+def _log(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    """The one line per request."""
+    call: Call | None = request.get("call")
+    identity = call.identity if call is not None else request.get("identity")
+    log.info(
+        "%s %s %s %.1fms key=%s model=%s id=%s",
+        request.method,
+        _route_name(request),
+        response.status,
+        seconds * 1000,
+        identity.label if identity is not None else "-",
+        call.model_id if call is not None else "-",
+        call.request_id if call is not None else request_id(request),
+    )
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM or SIGINT. `load` reads the configuration again (SIGHUP). Returns the exit code."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings, load))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed (extra `speed`)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(settings: Settings, load: Callable[[], Settings]) -> int:
+    server = Server(settings, os.environ)
+    await server.start()
+    stop = _signals(server, load)
+    try:
+        async with listening(server) as url:
+            print(f"listening on {url}", flush=True)
+            await _welcome(server, url)
+            await stop.wait()
+            server.draining = True
+    finally:
+        await server.stop()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def listening(server: Server) -> AsyncIterator[str]:
+    """The socket is open inside the block; behind it, calls under way have ended or were ended after the drain time."""
+    runner = web.AppRunner(
+        application(server),
+        handler_cancellation=True,
+        keepalive_timeout=30,
+        access_log=None,
+        shutdown_timeout=server.settings.server.drain_seconds,
+    )
+    await runner.setup()
+    host, _, port = server.settings.server.listen.rpartition(":")
+    tls = _tls(server.settings)
+    site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls, reuse_address=True)
+    try:
+        await site.start()
+        bound = runner.addresses[0]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.server.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.server.tls_certificate, settings.server.tls_key or None)
+    return context
+
+
+async def _welcome(server: Server, url: str) -> None:
+    """What a person reads first: what was found, and at the very first start the keys, which are never shown again."""
+    for found in server.found:
+        print(f"found {found}", flush=True)
+    if server.settings.auth.mode == "open" or SECRET_IN_ENVIRONMENT in server.environ:
+        return
+    created = await server.keys.create_first()
+    if created is None:
+        return
+    management, inference = created
+    print(
+        f"\nmanagement key  {management}\ninference key   {inference}\n"
+        "These are shown only once; `router keys create` makes more.\n\n"
+        f"Try it:\ncurl {url}/v1/chat/completions -H 'Authorization: Bearer {inference}' \\\n"
+        "  -H 'Content-Type: application/json' \\\n"
+        """  -d '{"model": "echo/echo", "messages": [{"role": "user", "content": "Hello there"}], "stream": true}' -N""",
+        flush=True,
+    )
+
+
+def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stopping() -> None:
+        if stop.is_set():
+            log.warning("stopped at once by a second signal")
+            os._exit(1)
+        stop.set()
+
+    async def reloading() -> None:
+        try:
+            await server.reload(load())
+            log.info("the configuration was reloaded")
+        except Exception as error:  # noqa: BLE001 - a wrong file changes nothing and says why
+            log.error("the configuration was not reloaded: %s", error)
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping)
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, lambda: spawn("reload", reloading()))
+    return stop

@@ -1,0 +1,100 @@
+"""n > 1 at upstreams that give one choice: n calls side by side, told as one stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ..call import Call, Candidate
+from ..hookspecs import hookimpl
+from ..model import Event, Finish, Start, Stop, Usage
+from ..provider import Upstream
+
+if TYPE_CHECKING:
+    from ..app import Server
+
+
+class Choices:
+    """Claims the attempt where the client wants several choices and the provider gives one."""
+
+    def __init__(self, server: Server) -> None:
+        """Nothing is kept."""
+
+    @hookimpl
+    def router_attempt(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream] | None:
+        """n exchanges instead of one, or nothing where one will do."""
+        if call.head.n == 1 or candidate.provider.many_choices:
+            return None
+        return _several(call, candidate)
+
+
+@asynccontextmanager
+async def _several(call: Call, candidate: Candidate) -> AsyncIterator[Upstream]:
+    async with AsyncExitStack() as stack:
+        contexts = [candidate.provider.send(call, candidate) for _ in range(call.head.n)]
+        opened = await _all(stack.enter_async_context(context) for context in contexts)
+        streams = [_events(candidate, upstream) for upstream in opened]
+        yield Upstream(events=_merged(streams), stream=opened[0].stream)
+
+
+async def _all(openings: Iterable[Awaitable[Upstream]]) -> list[Upstream]:
+    """Wait for all of them; where one fails, its error is raised once the others are there to be closed."""
+    answers = await asyncio.gather(*openings, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if isinstance(answer, Upstream)]
+
+
+async def _events(candidate: Candidate, upstream: Upstream) -> AsyncIterator[Event]:
+    provider = candidate.provider
+    if upstream.events is not None:
+        source = upstream.events
+    elif upstream.stream:
+        source = provider.events(provider.messages(upstream))
+    else:
+        for event in provider.decode(await upstream.read()).events():
+            yield event
+        return
+    async for event in source:
+        yield event
+
+
+async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncIterator[Event]:
+    """The events of all streams as they come, each with its number as choice: one Start, one Stop with the sum of usage."""
+    waiting = {asyncio.ensure_future(anext(stream)): number for number, stream in enumerate(streams)}
+    started = False
+    finishes: list[Finish] = []
+    usage: Usage | None = None
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                number = waiting.pop(task)
+                event = task.result()
+                match event:
+                    case Start():
+                        if not started:
+                            started = True
+                            yield event
+                    case Stop():
+                        finishes.extend(_renumbered(finish, number) for finish in event.finishes)
+                        if event.usage is not None:
+                            usage = event.usage if usage is None else usage + event.usage
+                        continue  # nothing comes behind it
+                    case _:
+                        event.choice = number
+                        yield event
+                waiting[asyncio.ensure_future(anext(streams[number]))] = number
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    yield Stop(finishes=sorted(finishes, key=lambda each: each.choice), usage=usage)
+
+
+def _renumbered(finish: Finish, number: int) -> Finish:
+    finish.choice = number
+    return finish

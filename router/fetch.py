@@ -1,0 +1,156 @@
+"""Fetching what a request points to, for upstreams that cannot do it themselves.
+
+Only http and https, only public addresses unless `fetch.allow_private`, at most 20 MB, 10 s and 3 redirects, each checked anew. The
+address that was checked is the address that is connected to, so a name that changes its mind gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec.structs import replace
+from yarl import URL
+
+from .errors import BadImage
+from .model import AnyPart, ChatRequest, File, Image, Message, ToolResult, Video
+
+MAX_BYTES = 20 * 1024 * 1024
+MAX_REDIRECTS = 3
+SECONDS = 10
+
+
+class Fetcher:
+    """The one fetcher. `allow_private` is asked at each use, so that a reload counts."""
+
+    def __init__(self, allow_private: Callable[[], bool]) -> None:
+        self._allow_private = allow_private
+
+    async def inline(self, request: ChatRequest, kinds: frozenset[str]) -> ChatRequest:
+        """The request with the http URLs of these kinds of parts replaced by their content. Raises BadImage."""
+        wanted = [
+            part
+            for message in request.messages
+            for part in _parts(message.content)
+            if part.__struct_config__.tag in kinds and getattr(part, "url", "")
+        ]
+        if not wanted:
+            return request
+        fetched = await asyncio.gather(*(self.fetch(part.url) for part in wanted))
+        contents = {id(part): content for part, content in zip(wanted, fetched, strict=True)}
+        messages = [_with(message, contents) for message in request.messages]
+        return replace(request, messages=messages)
+
+    async def fetch(self, url: str) -> tuple[str, bytes]:
+        """Media type and content of a URL. Raises BadImage, of the kind image_download_failed or image_too_large."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._follow(url)
+        except TimeoutError:
+            raise _failed(url, f"no answer within {SECONDS} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _failed(url, str(error) or type(error).__name__) from error
+
+    async def _follow(self, url: str) -> tuple[str, bytes]:
+        connector = aiohttp.TCPConnector(resolver=_Checked(self._allow_private()), use_dns_cache=False)
+        async with aiohttp.ClientSession(
+            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
+            at = URL(url)
+            for _ in range(MAX_REDIRECTS + 1):
+                self._check(at)
+                async with session.get(at, allow_redirects=False) as answer:
+                    if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
+                        at = at.join(URL(answer.headers["location"]))
+                        continue
+                    if answer.status != 200:
+                        raise _failed(url, f"the server answered {answer.status}")
+                    return answer.content_type, await _read(answer, url)
+            raise _failed(url, f"more than {MAX_REDIRECTS} redirects")
+
+    def _check(self, url: URL) -> None:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise _failed(str(url), "only http and https URLs are fetched")
+        try:
+            address = ipaddress.ip_address(url.host)
+        except ValueError:
+            return  # a name: the resolver checks what it means
+        if not self._allow_private() and not _public(address):
+            raise _failed(str(url), "the address is not public")
+
+
+class _Checked(AbstractResolver):
+    """Resolves names and gives only addresses that may be connected to."""
+
+    def __init__(self, allow_private: bool) -> None:
+        self._allow_private = allow_private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        results = []
+        for family_, _, proto, _, address in found:
+            if not self._allow_private and not _public(ipaddress.ip_address(address[0])):
+                raise OSError("the name leads to an address that is not public")
+            results.append(
+                ResolveResult(
+                    hostname=host,
+                    host=str(address[0]),
+                    port=port,
+                    family=family_,
+                    proto=proto,
+                    flags=socket.AI_NUMERICHOST,
+                )
+            )
+        return results
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return address.is_global and not address.is_multicast
+
+
+async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
+    content = bytearray()
+    async for piece in answer.content.iter_any():
+        content += piece
+        if len(content) > MAX_BYTES:
+            raise BadImage(f"{url[:200]} is larger than {MAX_BYTES // 1024 // 1024} MB", kind="image_too_large")
+    return bytes(content)
+
+
+def _failed(url: str, why: str) -> BadImage:
+    return BadImage(f"{url[:200]} cannot be fetched: {why[:200]}", kind="image_download_failed")
+
+
+def _parts(content: list[AnyPart]) -> list[Any]:
+    parts: list[Any] = []
+    for part in content:
+        parts.append(part)
+        if isinstance(part, ToolResult):
+            parts.extend(part.content)
+    return parts
+
+
+def _with(message: Message, contents: dict[int, tuple[str, bytes]]) -> Message:
+    return replace(message, content=[_filled(part, contents) for part in message.content])
+
+
+def _filled(part: AnyPart, contents: dict[int, tuple[str, bytes]]) -> AnyPart:
+    if isinstance(part, ToolResult):
+        return replace(part, content=[_filled(inner, contents) for inner in part.content])
+    if id(part) not in contents or not isinstance(part, Image | File | Video):
+        return part
+    media_type, content = contents[id(part)]
+    return replace(part, url="", data=base64.b64encode(content).decode(), media_type=part.media_type or media_type)

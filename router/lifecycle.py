@@ -1,0 +1,98 @@
+"""The life of a call: from a credential to a row in the ledger. HTTP handlers and the batch runner both come through here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from .attempts import Attempts
+from .call import Call, Sink
+from .errors import (
+    ClientGone,
+    ClientTimeout,
+    DeadlineExceeded,
+    PluginFailed,
+    RouterError,
+    Unauthenticated,
+)
+from .ledger import Ledger
+from .planning import Planner
+from .plugins import Plugins, each, resolve
+from .tasks import spawn
+
+if TYPE_CHECKING:
+    from .call import Generation
+
+log = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """Runs calls. One per server."""
+
+    def __init__(self, plugins: Plugins, planner: Planner, attempts: Attempts, ledger: Ledger) -> None:
+        self._plugins = plugins
+        self._planner = planner
+        self._attempts = attempts
+        self._ledger = ledger
+
+    async def execute(self, call: Call, sink: Sink, read: Callable[[], Awaitable[bytes]]) -> None:
+        """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
+        hook = self._plugins.hook
+        try:
+            call.identity = await resolve(hook.router_authenticate(call=call)) or refuse()
+            call.presented = None
+            call.body = await read()
+            call.head = call.dialect.peek(call.body, call.path, call.operation)
+            async with asyncio.timeout_at(call.deadline_s):
+                await each(hook.router_admit(call=call))
+                call.plan = await self._planner.plan(call)
+                self._ledger.reserve(call)
+                await self._attempts.run(call, sink)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        except ClientGone:
+            call.cancel()
+        except Exception as error:  # noqa: BLE001 - the only broad one: any leaf, the deadline, a bug of ours or a plugin's
+            await sink.error(call.fail(self._told(call, error)))
+        finally:
+            self._ledger.settle(call)
+            if call.settled is not None and self._plugins.hook.router_settled.get_hookimpls():
+                call.settled.add_done_callback(lambda _: spawn("settled", self._tell(call)))
+
+    def _told(self, call: Call, error: Exception) -> RouterError:
+        """What the client is told."""
+        if isinstance(error, RouterError):
+            return error
+        if isinstance(error, TimeoutError):
+            if "x-router-timeout" in call.headers:
+                return ClientTimeout("the time given in X-Router-Timeout ran out")
+            return DeadlineExceeded("the time for the whole call ran out (timeouts.total_seconds)")
+        blamed = self._plugins.blame(error)
+        if blamed is not None and self._plugins.listed[blamed[0]].state != "builtin":
+            log.exception("plugin %s failed in %s", *blamed)
+            return PluginFailed(f"the plugin {blamed[0]} failed in {blamed[1]}")
+        log.exception("a bug: the call ended with %s", type(error).__name__)
+        return RouterError("internal error; the log of the router has the details")
+
+    async def _tell(self, call: Call) -> None:
+        """Tell the plugins of a committed row; what they do with it fails alone."""
+        generation: Generation = call.state["generation"]
+        for answer in self._plugins.hook.router_settled(generation=generation):
+            await _quietly(answer)
+
+
+async def _quietly(answer: Awaitable[Any]) -> None:
+    try:
+        await answer
+    except Exception:  # noqa: BLE001 - an observer never fails a call
+        log.exception("a plugin failed in router_settled")
+
+
+def refuse() -> Any:
+    """Nobody recognised the credential."""
+    raise Unauthenticated("this key is not known here; `router keys create` makes one")
+
+

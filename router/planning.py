@@ -1,0 +1,278 @@
+"""Where a call may go: the table of models, how the names in a request are read, and the plan.
+
+The policy (which candidates, in which order) is the hooks' `router_candidates` and `router_rank`; `builtin/routing` is ours.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from .call import Call, Candidate, Endpoint, Plan
+from .errors import BadRequest, NoEndpoint, NotFound, RouterError
+from .model import Model
+from .settings import EndpointSettings, ModelSettings, Settings, SettingsError, price_of
+
+if TYPE_CHECKING:
+    from .provider import Provider
+
+#: suffixes with a meaning (api.md 18); an id that holds one literally wins
+VARIANTS = frozenset({"free", "nitro", "floor", "online", "thinking", "extended", "exacto"})
+AUTO = frozenset({"auto", "openrouter/auto", "router/auto"})
+PASSED_THROUGH = 2000
+
+
+class Entry(Struct, kw_only=True):
+    """A model as the table lists it: its public id, the facts shown for it, and its endpoints (at least one)."""
+
+    id: str
+    model: Model
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+
+class Named(Struct, kw_only=True):
+    """What a name in a request means: an entry of the table, and the variant that was asked for ("" for none)."""
+
+    entry: Entry
+    variant: str = ""
+
+
+class Table:
+    """All models that can be asked for, by public id. Built at start, after discovery and at each reload; read by every call."""
+
+    def __init__(self, providers: Mapping[str, Provider], broken: Mapping[str, str], settings: Settings) -> None:
+        self._providers = providers
+        self._broken = broken
+        self._aliases = settings.aliases
+        self.entries: dict[str, Entry] = {}
+        self._bare: dict[str, list[str]] = {}
+        self._passed: dict[str, Entry] = {}
+        self._discovered: dict[str, list[Model]] = {}
+        for provider in providers.values():
+            self._add_all(provider, provider.catalogue())
+        for id, own in settings.models.items():
+            self._add_configured(id, own)
+
+    def discovered(self, provider: Provider, models: list[Model]) -> None:
+        """Take in what an upstream lists. Facts of the catalogue stand where the list says nothing; what it no longer lists goes."""
+        kept = {model.id for model in models}
+        for old in self._discovered.get(provider.slug, []):
+            if old.id not in kept:
+                self._forget(f"{provider.slug}/{old.id}", old.id)
+        self._discovered[provider.slug] = models
+        self._add_all(provider, [model for model in models if f"{provider.slug}/{model.id}" not in self.entries])
+
+    def find(self, name: str) -> list[Named]:
+        """The entries that a name of a request means, in the order in which they are tried; empty where it means nothing.
+
+        Exact id, alias, `provider/upstream-model` of a provider that takes unknown ones, bare name that fits one model only, and each
+        of these with a variant behind a colon. Raises BadRequest where a bare name fits several.
+        """
+        if found := self._exact(name):
+            return [Named(entry=entry) for entry in found]
+        base, _, variant = name.rpartition(":")
+        if variant in VARIANTS and base and (found := self._exact(base)):
+            return [Named(entry=entry, variant=variant) for entry in found]
+        if (passed := self._pass_through(name)) is not None:
+            return [Named(entry=passed)]
+        return []
+
+    def why_not(self, name: str) -> RouterError:
+        """What to tell a client whose model nobody knows."""
+        slug, _, _ = name.partition("/")
+        if slug in self._broken:
+            return NoEndpoint(f"{name!r} cannot be served: {self._broken[slug]}")
+        near = self.nearest(name)
+        return NotFound(
+            f"no model {name!r} here; GET /v1/models lists what there is"
+            + (f" (did you mean {', '.join(near)}?)" if near else ""),
+            code="model_not_found",
+            param="model",
+            availability={
+                "code": "model_not_found",
+                "retryable": False,
+                "requested_models": [name],
+                "fallback_models": near,
+                "docs_url": "/docs",
+            },
+        )
+
+    def nearest(self, name: str) -> list[str]:
+        """Up to three ids that look like this one."""
+        near = get_close_matches(name, self.entries, n=3, cutoff=0.6)
+        if not near and "/" not in name:
+            near = [self._bare[bare][0] for bare in get_close_matches(name, self._bare, n=3, cutoff=0.6)]
+        return near
+
+    def matching(self, globs: Sequence[str]) -> Iterator[Entry]:
+        """The entries whose id fits one of the patterns."""
+        for entry in self.entries.values():
+            if any(fnmatch.fnmatchcase(entry.id, glob) for glob in globs):
+                yield entry
+
+    def _exact(self, name: str, seen: frozenset[str] = frozenset()) -> list[Entry]:
+        if (entry := self.entries.get(name)) is not None:
+            return [entry]
+        if name in self._aliases and name not in seen:
+            return [
+                entry
+                for target in self._aliases[name]
+                for entry in self._exact(target, seen | {name}) or self._as_list(self._pass_through(target))
+            ]
+        ids = self._bare.get(name)
+        if ids is None:
+            return []
+        if len(ids) > 1:
+            raise BadRequest(
+                f"{name!r} names several models: {', '.join(ids[:5])}; say which one", param="model", code="model_not_found"
+            )
+        return [self.entries[ids[0]]]
+
+    @staticmethod
+    def _as_list(entry: Entry | None) -> list[Entry]:
+        return [] if entry is None else [entry]
+
+    def _pass_through(self, name: str) -> Entry | None:
+        """A model that no catalogue knows, of a provider that may be asked for anything."""
+        if (entry := self._passed.get(name)) is not None:
+            return entry
+        slug, _, upstream_id = name.partition("/")
+        provider = self._providers.get(slug)
+        if provider is None or not upstream_id or not provider.settings.unknown_models:
+            return None
+        if len(self._passed) >= PASSED_THROUGH:
+            self._passed.clear()
+        model = Model(id=upstream_id, name=upstream_id)
+        entry = self._passed[name] = Entry(id=name, model=model, endpoints=[_endpoint(provider, name, model)])
+        return entry
+
+    def _add_all(self, provider: Provider, models: Iterable[Model]) -> None:
+        for model in models:
+            id = f"{provider.slug}/{model.id}"
+            entry = Entry(id=id, model=model, endpoints=[_endpoint(provider, id, model)])
+            self.entries[id] = entry
+            for bare in (model.id, *model.aliases):
+                ids = self._bare.setdefault(bare, [])
+                if id not in ids:
+                    ids.append(id)
+            for alias in model.aliases:
+                self.entries.setdefault(f"{provider.slug}/{alias}", entry)
+
+    def _forget(self, id: str, bare: str) -> None:
+        self.entries.pop(id, None)
+        ids = self._bare.get(bare, [])
+        if id in ids:
+            ids.remove(id)
+        if not ids:
+            self._bare.pop(bare, None)
+
+    def _add_configured(self, id: str, own: ModelSettings) -> None:
+        known = self.entries.get(id)
+        endpoints = [self._configured_endpoint(id, own, each, number) for number, each in enumerate(own.endpoints)]
+        if not endpoints:
+            if known is None:
+                raise SettingsError(f"models.{id}.endpoints: at least one endpoint is needed for a model of your own")
+            endpoints = [_with_facts(endpoint, own, None) for endpoint in known.endpoints]
+        # Endpoints of providers that are not there now are left out, the model stays listed as long as one remains.
+        present = [endpoint for endpoint in endpoints if endpoint is not None]
+        if not present:
+            return
+        facts = _facts(known.model if known else replace(present[0].model, name=id), own)
+        self.entries[id] = Entry(id=id, model=facts, endpoints=present)
+        slug = id.rpartition("/")[2]
+        ids = self._bare.setdefault(slug, [])
+        if id not in ids:
+            ids.append(id)
+
+    def _configured_endpoint(self, id: str, own: ModelSettings, each: EndpointSettings, number: int) -> Endpoint | None:
+        provider = self._providers.get(each.provider)
+        if provider is None:
+            if each.provider in self._broken:
+                return None
+            raise SettingsError(
+                f"models.{id}.endpoints[{number}].provider: no provider {each.provider!r} is configured"
+            )
+        listed = self.entries.get(f"{each.provider}/{each.model}")
+        model = listed.model if listed else Model(id=each.model, name=each.model)
+        return _with_facts(_endpoint(provider, id, model), own, each)
+
+
+def _endpoint(provider: Provider, id: str, model: Model) -> Endpoint:
+    facts = provider.settings
+    return Endpoint(
+        provider=provider,
+        model_id=id,
+        model=model,
+        price=model.price,
+        priority=facts.priority,
+        zdr=facts.zdr,
+        training=facts.training,
+        quantization=facts.quantization,
+        local=facts.local,
+    )
+
+
+def _facts(model: Model, own: ModelSettings) -> Model:
+    """The catalogue's facts with those that the configuration gives."""
+    given: dict[str, Any] = {
+        "name": own.name,
+        "description": own.description,
+        "context_length": own.context_length,
+        "max_output": own.max_output,
+        "input_modalities": own.input_modalities,
+        "output_modalities": own.output_modalities,
+        "parameters": own.supported_parameters,
+        "price": price_of(own.pricing) if own.pricing else None,
+    }
+    return replace(model, **{name: value for name, value in given.items() if value is not None})
+
+
+def _with_facts(endpoint: Endpoint, own: ModelSettings, each: EndpointSettings | None) -> Endpoint:
+    model = _facts(endpoint.model, own)
+    endpoint = replace(endpoint, model=model, price=model.price)
+    if each is None:
+        return endpoint
+    given = {"context_length": each.context_length, "max_output": each.max_output, "parameters": each.supported_parameters}
+    return replace(
+        endpoint,
+        model=replace(model, **{name: value for name, value in given.items() if value is not None}),
+        price=price_of(each.pricing) if each.pricing else endpoint.price,
+        priority=each.priority,
+        zdr=endpoint.zdr if each.zdr is None else each.zdr,
+        quantization=each.quantization or endpoint.quantization,
+    )
+
+
+class Planner:
+    """Asks the hooks what will happen to a call and where it may go."""
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+
+    async def plan(self, call: Call) -> Plan:
+        """The plan, with at least one candidate. Raises NotFound or NoEndpoint, saying what was in the way."""
+        hook = self._hook
+        plan = call.plan = Plan()
+        call.transforms = hook.router_transform(call=call)
+        call.filters = hook.router_filter(call=call)
+        candidates = [candidate for group in hook.router_candidates(call=call) for candidate in group]
+        if candidates:
+            plan.total = len(candidates)
+            ranked = hook.router_rank(call=call, candidates=candidates)
+            plan.candidates = list(candidates if ranked is None else ranked)
+        if not plan.candidates:
+            raise plan.refusal or NotFound(f"nobody serves {call.head.model!r}", code="model_not_found", param="model")
+        if call.transforms:
+            request = call.dialect.decode(call.head)
+            for transform in call.transforms:
+                request = await transform(request)
+            call.request = request
+        return plan
+
+
+__all__ = ["AUTO", "VARIANTS", "Candidate", "Entry", "Named", "Planner", "Table"]

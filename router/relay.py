@@ -1,0 +1,159 @@
+"""The two lanes between client and upstream: what is sent, and how the answer comes back.
+
+Raw lane: the client's dialect is one that the provider speaks and no plugin wants the content: bytes, patched. Hub lane: everything
+else goes through `model`. Both lanes end with the terminal bytes in hand, unsent: they may leave only when the ledger has its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from .call import Call, Candidate, Outcome, Sink
+from .errors import UpstreamUnavailable
+from .model import Event, Fold, Reasoning, Refusal, Reply, Text, ToolCall
+from .provider import Outgoing, Upstream
+
+if TYPE_CHECKING:
+    from .attempts import Patience
+    from .dialects.base import Flow
+    from .fetch import Fetcher
+    from .ledger import Ledger
+
+
+class Relay:
+    """Makes requests for upstreams and answers for clients. One per server; everything about a call is in the call."""
+
+    def __init__(self, ledger: Ledger, fetcher: Fetcher) -> None:
+        self._ledger = ledger
+        self._fetcher = fetcher
+
+    def raw(self, call: Call, candidate: Candidate) -> bool:
+        """True where this attempt takes the raw lane."""
+        return call.dialect.name in candidate.provider.speaks and not call.content_wanted
+
+    async def outgoing(self, call: Call, candidate: Candidate) -> Outgoing:
+        """The request for this candidate. Raises BadRequest where it cannot be expressed."""
+        provider = candidate.provider
+        if self.raw(call, candidate):
+            path = provider.raw_path(call.dialect.name, candidate, call.head.stream)
+            return Outgoing(path=path, body=call.dialect.patch(call, candidate))
+        if call.request is None:
+            call.request = call.dialect.decode(call.head)
+        request = replace(call.request, model=candidate.endpoint.model.id, stream=call.head.stream)
+        if provider.fetches:
+            request = await self._fetcher.inline(request, provider.fetches)
+        outgoing = provider.encode(request)
+        call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]
+        return outgoing
+
+    async def answer(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
+        """Relay the answer up to its terminal bytes, which are returned unsent. `call.usage` and `call.cost` are set then."""
+        call.outcome = Outcome()
+        if call.head.stream:
+            return await self._stream(call, upstream, sink, patience)
+        return await self._plain(call, upstream)
+
+    async def _stream(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
+        candidate = call.candidate
+        assert candidate is not None
+        if upstream.stream and upstream.events is None and self.raw(call, candidate):
+            flow = call.dialect.tap(call)
+            held = await _pump(call, upstream.pieces(), flow, sink, patience)
+        else:
+            flow = call.dialect.encoder(call)
+            held = await _pump(call, self._events(call, candidate, upstream), flow, sink, patience)
+        flow.end()
+        self._ledger.price(call, call.outcome.usage)
+        return held + flow.final()
+
+    async def _plain(self, call: Call, upstream: Upstream) -> bytes:
+        candidate = call.candidate
+        assert candidate is not None
+        if not upstream.stream and upstream.events is None and self.raw(call, candidate):
+            body = await upstream.read()
+            call.dialect.answer(call, body)
+            self._ledger.price(call, call.outcome.usage)
+            return call.dialect.final_answer(call, body)
+        reply = await self._fold(call, candidate, upstream)
+        self._ledger.price(call, call.outcome.usage)
+        return call.dialect.reply(call, reply)
+
+    async def _fold(self, call: Call, candidate: Candidate, upstream: Upstream) -> Reply:
+        """The whole answer, whatever form it came in. What came before a failure rides on the error as `partial`."""
+        fold = Fold()
+        try:
+            async for event in self._events(call, candidate, upstream):
+                fold.add(event)
+        finally:
+            _describe(call.outcome, fold.reply)
+        if not fold.reply.choices:
+            raise UpstreamUnavailable("the upstream's answer is empty")
+        return fold.reply
+
+    async def _events(self, call: Call, candidate: Candidate, upstream: Upstream) -> AsyncIterator[Event]:
+        """The answer as events, through the filters of this call."""
+        provider = candidate.provider
+        if upstream.events is not None:
+            events = upstream.events
+        elif upstream.stream:
+            events = provider.events(provider.messages(upstream))
+        else:
+            events = _replay(provider.decode(await upstream.read()))
+        for each in call.filters:
+            events = each(events)
+        async for event in events:
+            yield event
+
+
+async def _pump(
+    call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, patience: Patience
+) -> bytes:
+    """Feed a flow and write what it gives, from the first content on. Returns what is still held back."""
+    held = b""
+    committed = False
+    async for item in items:
+        patience.touch()
+        data = flow.feed(item)
+        if committed:
+            if data:
+                patience.hold()
+                await sink.write(data)
+                patience.touch()
+        elif flow.content:
+            committed = True
+            call.first_content_s = patience.now()
+            patience.hold()
+            await sink.write(held + data)
+            patience.touch()
+            held = b""
+        else:
+            held += data
+        if flow.done:
+            break
+    return held
+
+
+async def _replay(reply: Reply) -> AsyncIterator[Event]:
+    for event in reply.events():
+        yield event
+
+
+def _describe(outcome: Outcome, reply: Reply) -> None:
+    """Fill the outcome from a folded reply."""
+    outcome.usage = reply.usage
+    outcome.upstream_id = reply.id
+    outcome.service_tier = reply.service_tier
+    if reply.choices:
+        finish = reply.choices[0].finish
+        outcome.finish_reason, outcome.native_finish_reason = finish.reason, finish.native
+    for choice in reply.choices:
+        for part in choice.content:
+            if isinstance(part, Text | Refusal | Reasoning):
+                outcome.output_chars += len(part.text)
+            elif isinstance(part, ToolCall):
+                outcome.output_chars += len(part.name) + len(part.arguments)
+
+

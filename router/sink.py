@@ -1,0 +1,173 @@
+"""The socket end of a call: headers, frames, keep-alives, and the end, whatever it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+from aiohttp import web
+
+from .call import Call, Sink, wants_number_codes
+from .errors import ClientGone, RouterError
+from .model import usd_text
+from .settings import Settings
+from .tasks import spawn
+
+
+#: X-RateLimit-* where there is no limit (api.md 3): limit, remaining, reset
+UNLIMITED = (2147483647, 2147483647, 2147483647)
+TRACE_HEADERS = ("X-AnyRouter-Trace-Id", "X-Request-Id", "traceparent")
+
+
+def answer_headers(request_id: str, limit: tuple[int, int, int]) -> dict[str, str]:
+    """The headers of every answer."""
+    return {
+        "X-Request-Id": request_id,
+        "x-oneapi-request-id": request_id,
+        "X-RateLimit-Limit": str(limit[0]),
+        "X-RateLimit-Remaining": str(limit[1]),
+        "X-RateLimit-Reset": str(limit[2]),
+        "Cache-Control": "no-store",
+    }
+
+
+class HttpSink(Sink):
+    """Answers one HTTP request. `response` is what the handler returns in the end."""
+
+    def __init__(self, request: web.Request, call: Call, settings: Settings) -> None:
+        self.response: web.StreamResponse | None = None
+        self._request = request
+        self._call = call
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._opening: asyncio.Future[None] | None = None
+        self._last_s = self._loop.time()
+        self._writing = False
+        self._timer = self._loop.call_later(settings.stream.header_delay_seconds, self._look)
+
+    def close(self) -> None:
+        """The call is over."""
+        self._timer.cancel()
+
+    async def write(self, data: bytes) -> None:
+        """Frames of a stream. Raises ClientGone where nobody listens any more."""
+        self._last_s = self._loop.time()
+        self._writing = True
+        try:
+            stream = self.response or await self._open()
+            await stream.write(data)
+        except ConnectionError as error:
+            raise ClientGone("the client closed the connection") from error
+        self._writing = False
+        self._last_s = self._loop.time()
+
+    async def finish(self, data: bytes) -> None:
+        """The terminal frames, or the whole plain body."""
+        if self._call.head.stream:
+            await self._end(data)
+        else:
+            self.response = web.Response(body=data, content_type="application/json", headers=self._headers())
+
+    async def error(self, error: RouterError) -> None:
+        """Status and envelope, or an error inside the stream that has begun."""
+        call = self._call
+        if self._opening is not None:
+            await self._opening
+        if self.started and self.response is not None:
+            await self._end(call.dialect.stream_error(call, error))
+            return
+        status, body = call.dialect.error(error, call.request_id, number_codes=self._number_codes())
+        headers = self._headers()
+        if error.retry_after_s is not None and status in (429, 503, 529):
+            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        self.response = web.Response(body=body, status=status, content_type="application/json", headers=headers)
+        if self._request.can_read_body and not self._request.content.is_eof():
+            self.response.force_close()
+
+    async def _end(self, data: bytes) -> None:
+        try:
+            stream = self.response or await self._open()
+            await stream.write_eof(data)
+        except ConnectionError as error:
+            raise ClientGone("the client closed the connection") from error
+
+    async def _open(self) -> web.StreamResponse:
+        """Send the head, unless the keep-alive is doing so."""
+        if self._opening is None:
+            self._opening = self._loop.create_future()
+            self.started = True
+            stream = web.StreamResponse(headers=self._headers())
+            stream.headers["Content-Type"] = self._call.dialect.stream_type
+            stream.headers["Cache-Control"] = "no-cache, no-store"
+            stream.headers["X-Accel-Buffering"] = "no"
+            stream.enable_chunked_encoding()
+            try:
+                await stream.prepare(self._request)
+            finally:
+                self.response = stream
+                self._opening.set_result(None)
+        else:
+            await self._opening
+        assert self.response is not None
+        return self.response
+
+    def _headers(self) -> dict[str, str]:
+        call = self._call
+        limit = call.rate_limit or UNLIMITED
+        headers = answer_headers(call.request_id, limit)
+        headers["X-Generation-Id"] = call.id
+        if call.candidate is not None:
+            headers["X-Router-Provider"] = call.candidate.provider.slug
+            headers["X-Router-Model"] = call.model_id
+            headers["X-Router-Attempts"] = str(len(call.attempts))
+            headers["Server-Timing"] = self._timing()
+        if call.charge is not None and not call.head.stream:
+            headers["X-Router-Cost"] = usd_text(call.charge)
+        for name in TRACE_HEADERS:
+            if (value := self._request.headers.get(name)) is not None and len(value) <= 256 and value.isprintable():
+                headers[name] = value
+        if "X-Request-Id" in self._request.headers:
+            headers["x-oneapi-request-id"] = headers["X-Request-Id"]
+        return headers
+
+    def _timing(self) -> str:
+        """Server-Timing in milliseconds: before the first attempt, until the upstream's first content, the rest."""
+        call = self._call
+        first = call.attempts[0].started_s
+        now = self._loop.time()
+        content = call.first_content_s or now
+        queue, upstream = (first - call.started_s) * 1000, (content - first) * 1000
+        return f"queue;dur={queue:.1f}, upstream_ttfb;dur={upstream:.1f}, router;dur={(now - content) * 1000 + queue:.1f}"
+
+    def _number_codes(self) -> bool:
+        setting = self._call.compat.get("error_code", self._settings.compat.error_code)
+        return wants_number_codes(self._request.headers, setting)
+
+    # --- silence ---
+
+    def _look(self) -> None:
+        """Called while the call runs: send the head when it is late, keep the connection alive, drop a stalled client."""
+        stream, now = self._settings.stream, self._loop.time()
+        if self._writing:
+            if now - self._last_s >= stream.write_timeout_seconds and self._request.transport is not None:
+                self._request.transport.abort()
+                return
+        elif self._call.head.stream:
+            spawn("keep-alive", self._keep_alive(now))
+        self._timer = self._loop.call_later(min(stream.keepalive_seconds, stream.write_timeout_seconds), self._look)
+
+    async def _keep_alive(self, now: float) -> None:
+        dialect, before = self._call.dialect, self.response is None
+        comment = dialect.keepalive_before_start if before else dialect.keepalive
+        if not self._settings.stream.comments or "X-Router-No-Comments" in self._request.headers:
+            comment = None
+        if not before and now - self._last_s < self._settings.stream.keepalive_seconds:
+            return
+        try:
+            stream = self.response or await self._open()
+            if comment is not None and not self._writing:
+                await stream.write(comment)
+        except (ClientGone, ConnectionError):
+            return  # the handler is being cancelled for the same reason
+
+

@@ -1,63 +1,74 @@
-# Everything happens in .venv; nothing outside this folder is touched. Python: make PYTHON=python3.13 …
+# Everything happens in .venv; nothing outside this folder is touched.
+# make run PYTHON=python3.13, make test ARGS='-k ledger -x', make run ARGS='--listen 127.0.0.1:9000'
 PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHONS ?= python3.11 python3.12 python3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
+# -qq: errors only; a person who types `make run` wants the router's own lines.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PLUGINS := $(patsubst %/setup.cfg,%,$(wildcard plugins/*/setup.cfg))
 METADATA := setup.cfg pyproject.toml $(wildcard plugins/*/setup.cfg plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-help:                ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*##/ {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:                  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*##/ {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-run: .venv/ready     ## serve config.toml on port 8080
-	@exec $(BIN)/router serve --config config.toml
+run: $(VENV)/ready     ## serve config.toml on port 8080
+	@exec $(BIN)/router serve --config config.toml $(ARGS)
 
-test: .venv/test     ## the whole suite
-	$(BIN)/pytest $(PYTEST)
+test: $(VENV)/test     ## the whole suite
+	$(BIN)/pytest $(ARGS)
 
-check: lint test     ## everything CI runs: format, lint, types, test
+check: lint test       ## everything CI runs: format, lint, types, test
 
-lint: .venv/test     ## format, lint and types
+lint: $(VENV)/test     ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/test   ## write the format that lint asks for
+format: $(VENV)/test   ## write the format that lint asks for
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-crash: .venv/test    ## the slow tests: kill -9 and restart by the hundred
-	$(BIN)/pytest -m slow --timeout 3600 $(PYTEST)
+crash: $(VENV)/test    ## the slow tests: kill -9 and restart by the hundred
+	$(BIN)/pytest -m slow --timeout 3600 $(ARGS)
 
-bench: .venv/test    ## figures against a bare relay
-	$(BIN)/python -m bench
+matrix:                ## the whole suite on each of PYTHONS
+	@for python in $(PYTHONS); do $(MAKE) test PYTHON=$$python VENV=.venv-$${python##*/} || exit 1; done
 
-wheels: .venv/ready  ## build every distribution into dist/
-	rm -rf dist build plugins/*/build
-	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . $(addprefix ./,$(PLUGINS))
-	rm -rf build plugins/*/build
+bench: $(VENV)/test    ## figures against a bare relay
+	$(BIN)/python -m bench $(ARGS)
+
+wheels: $(VENV)/ready  ## build every distribution into dist/
+	@rm -rf dist build plugins/*/build
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(addprefix ./,. $(PLUGINS))
+	@rm -rf build plugins/*/build
 	@ls dist
 
-clean:               ## remove .venv, dist and caches; databases stay
-	rm -rf .venv dist build plugins/*/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf *.egg-info plugins/*/*.egg-info
+docs: $(VENV)/test     ## check that every link of README and docs/ leads somewhere
+	$(BIN)/pytest tests/test_links.py
+
+clean:                 ## remove what make made; databases stay
+	rm -rf .venv .venv-* dist build plugins/*/build *.egg-info plugins/*/*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One resolver run over core and plugins, so that their onebox-router>=1,<2 is this checkout. Without build isolation
 # setuptools is fetched once instead of once for each of them.
-.venv/ready: $(METADATA)
-	@echo "installing into .venv (once, under a minute)"
-	@$(PYTHON) -m venv .venv
-	@$(PIP) install --quiet 'setuptools>=77'
-	@$(PIP) install --quiet --no-build-isolation $(addprefix --editable ./,. $(PLUGINS))
+$(VENV)/ready: $(METADATA)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer: make PYTHON=python3.13")'
+	@echo "installing into $(VENV) (once, under a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install 'setuptools>=77'
+	@$(PIP) install --no-build-isolation $(addprefix --editable ./,. $(PLUGINS))
 	@touch $@
 
 # Core is there already: this adds what its extra names.
-.venv/test: .venv/ready
-	@echo "installing the test tools into .venv (once)"
-	@$(PIP) install --quiet 'onebox-router[test]'
+$(VENV)/test: $(VENV)/ready
+	@echo "installing the test tools into $(VENV) (once)"
+	@$(PIP) install 'onebox-router[test]'
 	@touch $@
 
-.PHONY: help run test check lint format crash bench wheels clean
+.PHONY: help run test check lint format crash matrix bench wheels docs clean

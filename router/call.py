@@ -97,7 +97,9 @@ class Head(Struct, kw_only=True):
 
     `members` is the whole body by member, undecoded. `prompt_tokens` is an estimate. `needs` are the features that an endpoint must or
     should support, in words of `Model.parameters` (tools, response_format, …); `modalities` the input modalities besides text.
-    `decoded` is where the dialect keeps what `peek` has already decoded, for its own `decode`.
+    `decoded` is where the dialect keeps what `peek` has already decoded, for its own `decode`. `unknown` names top-level members that
+    the contract does not know. `renamed` maps tool names that were shortened for upstreams to those that the client sent.
+    `exclude_reasoning`: the client does not want to see thinking. `hub_only`: the body cannot be relayed as it is.
     """
 
     members: dict[str, Raw] = field(default_factory=dict)
@@ -120,6 +122,10 @@ class Head(Struct, kw_only=True):
     plugins: list[dict[str, Any]] = field(default_factory=list)
     echo_upstream_body: bool = False
     warnings: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    exclude_reasoning: bool = False
+    hub_only: bool = False
     decoded: Any = None
 
 
@@ -281,6 +287,7 @@ class Call:
         "headers",
         "id",
         "identity",
+        "metadata",
         "operation",
         "outcome",
         "outgoing",
@@ -344,6 +351,8 @@ class Call:
         self.cost: Cost | None = None
         #: what the client is charged, in picodollars; None where nobody knows a price
         self.charge: int | None = None
+        #: what `X-OpenRouter-Metadata` asks for (api.md 18.9), printed into the answer; None where nobody asked
+        self.metadata: dict[str, Any] | None = None
         self.dropped: list[str] = []
         self.warnings: list[str] = []
         self.rate_limit: tuple[int, int, int] | None = None
@@ -362,8 +371,8 @@ class Call:
 
     @property
     def content_wanted(self) -> bool:
-        """True where a plugin asked to see or change the content of this call: then no raw lane."""
-        return bool(self.transforms or self.filters)
+        """True where a plugin asked to see or change the content of this call, or the body has to be translated: no raw lane."""
+        return bool(self.transforms or self.filters or self.head.hub_only)
 
     def cancel(self) -> None:
         """The client left."""

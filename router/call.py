@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -269,6 +269,7 @@ class Call:
     """One request on its way. Handlers and the batch runner make one and give it to `Lifecycle.execute`."""
 
     __slots__ = (
+        "account",
         "attempts",
         "body",
         "cancelled",
@@ -295,6 +296,7 @@ class Call:
         "plan",
         "presented",
         "rate_limit",
+        "releases",
         "request",
         "request_id",
         "reserved",
@@ -358,8 +360,13 @@ class Call:
         self.rate_limit: tuple[int, int, int] | None = None
         self.error: RouterError | None = None
         self.cancelled = False
+        #: what the ledger holds back for this call, in picodollars, and whose counters it is held in
         self.reserved = 0
+        self.account: Any = None
+        #: done when the row is committed; None before the end, and for calls that never came to a reservation
         self.settled: asyncio.Future[None] | None = None
+        #: called once, synchronously and with the call, when it ends in any way: whoever took something gives it back here
+        self.releases: list[Callable[[Call], None]] = []
         #: what plugins keep for themselves, by plugin name
         self.state: dict[str, Any] = {}
         self.trace_header: tuple[str, str] | None = None

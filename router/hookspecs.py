@@ -185,6 +185,17 @@ def router_price(call: Call, usage: Usage) -> int | None:
     """
 
 
+@hookspec(firstresult=True)
+def router_rate_limit(identity: Identity) -> tuple[int, int, int] | None:
+    """Return (limit, remaining, reset in unix seconds) of this key's tightest request window, or None where there is none. First;
+    synchronous.
+
+    Printed as `X-RateLimit-*` on answers that are no calls; a call has its own (`call.rate_limit`). Counts nothing.
+
+    .. versionadded:: 1
+    """
+
+
 # --- told afterwards -------------------------------------------------------------------------------------------------
 
 

@@ -146,6 +146,8 @@ class Provider:
     fetches: ClassVar[frozenset[str]] = frozenset()
     #: the upstream gives n choices in one call; else the router makes n calls
     many_choices: ClassVar[bool] = True
+    #: `Usage.cost` is what the upstream really charges: it wins over the price list
+    reports_cost: ClassVar[bool] = False
     #: a key is needed: without one the provider's status is `no_credentials`
     needs_key: ClassVar[bool] = True
 

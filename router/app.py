@@ -39,9 +39,9 @@ from .errors import (
 from .fetch import Fetcher
 from .health import Health
 from .ledger import Ledger
-from .lifecycle import Lifecycle, refuse
+from .lifecycle import Lifecycle, recognise
 from .planning import Planner, Table
-from .plugins import Plugins, make_providers, resolve
+from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
 from .settings import Settings
@@ -65,7 +65,7 @@ class Server:
         self.settings = settings
         self.environ = environ
         self.clock = Clock()
-        self.rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self.rng = random.Random()
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
         self.plugins = Plugins()
@@ -114,12 +114,10 @@ class Server:
 
     async def reload(self, settings: Settings) -> None:
         """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
-        old = self.providers
+        old, seconds = self.providers, self.settings.timeouts.total_seconds
         await self._configure(settings)
         self.health.reset()
-        loop = asyncio.get_running_loop()
-        for provider in old.values():
-            loop.call_later(settings.timeouts.total_seconds, lambda each=provider: spawn("close", each.close()))
+        spawn("close replaced providers", _close_later(old, seconds))
 
     async def _open_store(self) -> None:
         migrations = self.plugins.hook.router_migrations()
@@ -140,8 +138,6 @@ class Server:
     async def _configure(self, settings: Settings) -> None:
         made = await make_providers(settings, self.plugins, self.environ)
         table = Table(made.ready, made.broken, settings)
-        for provider in made.ready.values():
-            await provider.open()
         self.settings = settings
         self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
 
@@ -156,7 +152,11 @@ class Server:
             found.append(token.strip() if scheme.lower() == "bearer" else authorization)
         found.extend(value for name in ("x-api-key", "x-goog-api-key") if (value := headers.get(name)))
         mode = self.settings.auth.query_key
-        if (mode == "all" or (mode == "gemini" and gemini)) and request.query_string and (key := request.query.get("key")):
+        if (
+            (mode == "all" or (mode == "gemini" and gemini))
+            and request.query_string
+            and (key := request.query.get("key"))
+        ):
             found.append(key)
         if len(set(found)) > 1:
             raise Unauthenticated("two different keys in one request; send one")
@@ -167,7 +167,7 @@ class Server:
         if scope == "public" or (scope == "models:read" and self.settings.auth.public_models):
             return None
         call = self.call(request, self.dialects[0], "api")
-        identity: Identity = await resolve(self.plugins.hook.router_authenticate(call=call)) or refuse()
+        identity = await recognise(self.plugins.hook, call)
         if scope != "any" and scope not in identity.scopes:
             raise Forbidden(f"this key lacks the scope {scope!r}")
         request["identity"] = identity
@@ -199,6 +199,13 @@ class Server:
             raise BadRequest("X-Router-Timeout must be a number of seconds") from None
 
 
+async def _close_later(providers: Mapping[str, Provider], seconds: float) -> None:
+    """Close providers that were replaced, when no call can still be using them."""
+    await asyncio.sleep(seconds)
+    for provider in providers.values():
+        await provider.close()
+
+
 # --- routes ----------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +217,10 @@ def application(server: Server) -> web.Application:
             handler = _generation_handler(server, dialect, path.operation)
             for prefix in dialect.prefixes:
                 _add(app, path.method, prefix + path.path, handler)
-    for route in [*api_routes(), *(route for group in server.plugins.hook.router_routes(app=server) for route in group)]:
+    for route in [
+        *api_routes(),
+        *(route for group in server.plugins.hook.router_routes(app=server) for route in group),
+    ]:
         handler = _api_handler(server, route)
         for prefix in route.prefixes:
             _add(app, route.method, prefix + route.path, handler)
@@ -301,9 +311,11 @@ def _outermost(server: Server) -> Any:
             response = error_response(server, request, error)
         except web.HTTPException as error:
             response = error_response(server, request, _from_http(request, error))
-        except Exception:  # noqa: BLE001 - promise: every answer is well formed, a bug of ours too
+        except Exception:
             log.exception("a bug: %s failed", _route_name(request))
-            response = error_response(server, request, RouterError("internal error; the log of the router has the details"))
+            response = error_response(
+                server, request, RouterError("internal error; the log of the router has the details")
+            )
         if not response.prepared:
             if "call" not in request:
                 _add_headers(server, request, response)
@@ -501,7 +513,7 @@ def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
         try:
             await server.reload(load())
             log.info("the configuration was reloaded")
-        except Exception as error:  # noqa: BLE001 - a wrong file changes nothing and says why
+        except Exception as error:
             log.error("the configuration was not reloaded: %s", error)
 
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -112,10 +112,10 @@ class Attempts:
     async def _try(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
         call.outgoing = await self._relay.outgoing(call, candidate)
         timeouts = candidate.provider.timeouts
+        patience = Patience(timeouts.first_token_seconds, timeouts.idle_seconds)
         try:
-            async with Patience(timeouts.first_token_seconds, timeouts.idle_seconds) as patience:
-                async with self._hook.router_attempt(call=call, candidate=candidate) as upstream:
-                    return await self._relay.answer(call, upstream, sink, patience)
+            async with patience, self._hook.router_attempt(call=call, candidate=candidate) as upstream:
+                return await self._relay.answer(call, upstream, sink, patience)
         except TimeoutError as error:
             if not patience.exhausted:
                 raise  # somebody else's: the deadline of the whole call
@@ -148,9 +148,9 @@ class Patience:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         self._timer.cancel()
-        return await self._limit.__aexit__(kind, error, trace)
+        await self._limit.__aexit__(kind, error, trace)
 
     def touch(self) -> None:
         """Something came."""

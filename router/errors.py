@@ -61,9 +61,7 @@ KINDS: dict[str, Kind] = {
     "server": Kind(500, "internal_server_error", "internal_error", "api_error", "INTERNAL"),
     "not_implemented": Kind(501, _BAD, "not_implemented", "api_error", "UNIMPLEMENTED"),
     "provider_unavailable": Kind(502, "upstream_error", "upstream_error", "api_error", "UNAVAILABLE"),
-    "provider_overloaded": Kind(
-        503, "service_unavailable", "no_available_provider", "overloaded_error", "UNAVAILABLE"
-    ),
+    "provider_overloaded": Kind(503, "service_unavailable", "no_available_provider", "overloaded_error", "UNAVAILABLE"),
     "upstream_timeout": Kind(504, "upstream_timeout", "upstream_timeout", "timeout_error", "DEADLINE_EXCEEDED"),
 }
 

@@ -38,7 +38,7 @@ class Fetcher:
             part
             for message in request.messages
             for part in _parts(message.content)
-            if part.__struct_config__.tag in kinds and getattr(part, "url", "")
+            if part.__struct_config__.tag in kinds and getattr(part, "url", None)
         ]
         if not wanted:
             return request

@@ -23,7 +23,7 @@ from .plugins import Plugins, each, resolve
 from .tasks import spawn
 
 if TYPE_CHECKING:
-    from .call import Generation
+    from .call import Generation, Identity
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,7 @@ class Lifecycle:
         """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
         hook = self._plugins.hook
         try:
-            call.identity = await resolve(hook.router_authenticate(call=call)) or refuse()
-            call.presented = None
+            call.identity = await recognise(hook, call)
             call.body = await read()
             call.head = call.dialect.peek(call.body, call.path, call.operation)
             async with asyncio.timeout_at(call.deadline_s):
@@ -55,7 +54,7 @@ class Lifecycle:
             raise
         except ClientGone:
             call.cancel()
-        except Exception as error:  # noqa: BLE001 - the only broad one: any leaf, the deadline, a bug of ours or a plugin's
+        except Exception as error:
             await sink.error(call.fail(self._told(call, error)))
         finally:
             self._ledger.settle(call)
@@ -72,9 +71,9 @@ class Lifecycle:
             return DeadlineExceeded("the time for the whole call ran out (timeouts.total_seconds)")
         blamed = self._plugins.blame(error)
         if blamed is not None and self._plugins.listed[blamed[0]].state != "builtin":
-            log.exception("plugin %s failed in %s", *blamed)
+            log.error("plugin %s failed in %s", *blamed, exc_info=error)
             return PluginFailed(f"the plugin {blamed[0]} failed in {blamed[1]}")
-        log.exception("a bug: the call ended with %s", type(error).__name__)
+        log.error("a bug: the call ended with %s", type(error).__name__, exc_info=error)
         return RouterError("internal error; the log of the router has the details")
 
     async def _tell(self, call: Call) -> None:
@@ -87,12 +86,14 @@ class Lifecycle:
 async def _quietly(answer: Awaitable[Any]) -> None:
     try:
         await answer
-    except Exception:  # noqa: BLE001 - an observer never fails a call
+    except Exception:
         log.exception("a plugin failed in router_settled")
 
 
-def refuse() -> Any:
-    """Nobody recognised the credential."""
-    raise Unauthenticated("this key is not known here; `router keys create` makes one")
-
-
+async def recognise(hook: Any, call: Call) -> Identity:
+    """Who calls. The credential is forgotten at once. Raises Unauthenticated where nobody knows it."""
+    identity: Identity | None = await resolve(hook.router_authenticate(call=call))
+    call.presented = None
+    if identity is None:
+        raise Unauthenticated("this key is not known here; `router keys create` makes one")
+    return identity

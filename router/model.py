@@ -375,7 +375,6 @@ class PriceOverride(Struct, kw_only=True, omit_defaults=True):
     audio_input: int | None = None
     audio_output: int | None = None
 
-
     def holds_at(self, at_unix: float) -> bool:
         """True where the row has no hours, or the UTC time of day lies within them (they may pass midnight)."""
         if not self.utc_start or not self.utc_end:

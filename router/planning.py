@@ -129,7 +129,9 @@ class Table:
             return []
         if len(ids) > 1:
             raise BadRequest(
-                f"{name!r} names several models: {', '.join(ids[:5])}; say which one", param="model", code="model_not_found"
+                f"{name!r} names several models: {', '.join(ids[:5])}; say which one",
+                param="model",
+                code="model_not_found",
             )
         return [self.entries[ids[0]]]
 
@@ -237,7 +239,11 @@ def _with_facts(endpoint: Endpoint, own: ModelSettings, each: EndpointSettings |
     endpoint = replace(endpoint, model=model, price=model.price)
     if each is None:
         return endpoint
-    given = {"context_length": each.context_length, "max_output": each.max_output, "parameters": each.supported_parameters}
+    given = {
+        "context_length": each.context_length,
+        "max_output": each.max_output,
+        "parameters": each.supported_parameters,
+    }
     return replace(
         endpoint,
         model=replace(model, **{name: value for name, value in given.items() if value is not None}),

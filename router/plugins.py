@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import pluggy
@@ -19,8 +19,6 @@ from .provider import Automatic, Provider
 from .settings import Settings, SettingsError, convert, timeouts_of
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
 GROUP = "router"
 OURS = "onebox-router-"
 PROBE_SECONDS = 0.3
@@ -103,7 +101,7 @@ class Plugins:
             try:
                 self.register(point.load(), name, state="loaded", distribution=distribution, version=version)
                 return
-            except Exception as error:  # noqa: BLE001 - importing somebody's module can raise anything
+            except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 if name in settings.plugins.tables:
                     raise SettingsError(f"plugins.{name}: the plugin cannot be loaded: {problem}") from error
@@ -145,7 +143,7 @@ def _wanted(name: str, distribution: str, settings: Settings) -> bool:
     return any(table.get("plugin", slug) == name for slug, table in settings.providers.items())
 
 
-async def resolve(answer: Awaitable[T] | T) -> T:
+async def resolve(answer: Any) -> Any:
     """What a *first* hook claimed: at once, or after awaiting its work."""
     if inspect.isawaitable(answer):
         return await answer
@@ -175,7 +173,22 @@ class Providers(Struct, kw_only=True):
 
 
 RESERVED = frozenset(
-    "v1 v1beta api auth proxy dashboard health healthz metrics openapi.json openapi.yaml docs static favicon.ico".split()
+    [
+        "v1",
+        "v1beta",
+        "api",
+        "auth",
+        "proxy",
+        "dashboard",
+        "health",
+        "healthz",
+        "metrics",
+        "openapi.json",
+        "openapi.yaml",
+        "docs",
+        "static",
+        "favicon.ico",
+    ]
 )
 
 

@@ -108,9 +108,7 @@ class Relay:
             yield event
 
 
-async def _pump(
-    call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, patience: Patience
-) -> bytes:
+async def _pump(call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, patience: Patience) -> bytes:
     """Feed a flow and write what it gives, from the first content on. Returns what is still held back."""
     held = b""
     committed = False
@@ -155,5 +153,3 @@ def _describe(outcome: Outcome, reply: Reply) -> None:
                 outcome.output_chars += len(part.text)
             elif isinstance(part, ToolCall):
                 outcome.output_chars += len(part.name) + len(part.arguments)
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 from aiohttp import web
 
 from .call import Call, Sink, wants_number_codes
@@ -12,7 +11,6 @@ from .errors import ClientGone, RouterError
 from .model import usd_text
 from .settings import Settings
 from .tasks import spawn
-
 
 #: X-RateLimit-* where there is no limit (api.md 3): limit, remaining, reset
 UNLIMITED = (2147483647, 2147483647, 2147483647)
@@ -137,7 +135,9 @@ class HttpSink(Sink):
         now = self._loop.time()
         content = call.first_content_s or now
         queue, upstream = (first - call.started_s) * 1000, (content - first) * 1000
-        return f"queue;dur={queue:.1f}, upstream_ttfb;dur={upstream:.1f}, router;dur={(now - content) * 1000 + queue:.1f}"
+        return (
+            f"queue;dur={queue:.1f}, upstream_ttfb;dur={upstream:.1f}, router;dur={(now - content) * 1000 + queue:.1f}"
+        )
 
     def _number_codes(self) -> bool:
         setting = self._call.compat.get("error_code", self._settings.compat.error_code)
@@ -169,5 +169,3 @@ class HttpSink(Sink):
                 await stream.write(comment)
         except (ClientGone, ConnectionError):
             return  # the handler is being cancelled for the same reason
-
-

@@ -1,4 +1,4 @@
-"""GET /models, /models/{id}, /models/count: one entry that OpenAI's, Anthropic's and OpenRouter's clients all understand (api.md 10)."""
+"""GET /models, /models/{id}, /models/count: entries that clients of all services understand (api.md 10)."""
 
 from __future__ import annotations
 

@@ -54,4 +54,4 @@ class Catalogue:
             async with asyncio.timeout(provider.timeouts.connect_seconds):
                 self._server.table.discovered(provider, await provider.models())
         except (UpstreamError, TimeoutError) as error:
-            log.warning("%s does not list its models: %s", slug, error or "no answer in time")
+            log.warning("%s does not list its models: %s", slug, str(error) or "no answer in time")

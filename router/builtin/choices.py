@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ..call import Call, Candidate
+from ..errors import UpstreamError
 from ..hookspecs import hookimpl
 from ..model import Event, Finish, Start, Stop, Usage
 from ..provider import Upstream
+from ..tasks import spawn
 
 if TYPE_CHECKING:
     from ..app import Server
@@ -64,37 +68,39 @@ async def _events(candidate: Candidate, upstream: Upstream) -> AsyncIterator[Eve
 
 async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncIterator[Event]:
     """The events of all streams as they come, each with its number as choice: one Start, one Stop with the sum of usage."""
-    waiting = {asyncio.ensure_future(anext(stream)): number for number, stream in enumerate(streams)}
+    queue: asyncio.Queue[tuple[int, Event | UpstreamError]] = asyncio.Queue(maxsize=len(streams))
+    readers = [spawn("choice", _drain(number, stream, queue)) for number, stream in enumerate(streams)]
     started = False
     finishes: list[Finish] = []
     usage: Usage | None = None
     try:
-        while waiting:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                number = waiting.pop(task)
-                event = task.result()
-                match event:
-                    case Start():
-                        if not started:
-                            started = True
-                            yield event
-                    case Stop():
-                        finishes.extend(_renumbered(finish, number) for finish in event.finishes)
-                        if event.usage is not None:
-                            usage = event.usage if usage is None else usage + event.usage
-                        continue  # nothing comes behind it
-                    case _:
-                        event.choice = number
+        while len(finishes) < len(streams):
+            number, event = await queue.get()
+            match event:
+                case UpstreamError():
+                    raise event
+                case Start():
+                    if not started:
+                        started = True
                         yield event
-                waiting[asyncio.ensure_future(anext(streams[number]))] = number
+                case Stop():
+                    finishes.append(replace(event.finishes[0], choice=number))
+                    if event.usage is not None:
+                        usage = event.usage if usage is None else usage + event.usage
+                case _:
+                    yield replace(event, choice=number)
     finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        for reader in readers:
+            reader.cancel()
     yield Stop(finishes=sorted(finishes, key=lambda each: each.choice), usage=usage)
 
 
-def _renumbered(finish: Finish, number: int) -> Finish:
-    finish.choice = number
-    return finish
+async def _drain(
+    number: int, stream: AsyncIterator[Event], queue: asyncio.Queue[tuple[int, Event | UpstreamError]]
+) -> None:
+    """Put every event of one stream into the queue, and its failure too."""
+    try:
+        async for event in stream:
+            await queue.put((number, event))
+    except UpstreamError as error:
+        await queue.put((number, error))

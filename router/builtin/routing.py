@@ -92,7 +92,9 @@ class Routing:
             call.plan.refusal = call.plan.refusal or table.why_not(name)
         for named in found:
             if named.variant == "online":
-                raise RouterError("no web plugin is configured for ':online'", kind="not_implemented", code="not_configured")
+                raise RouterError(
+                    "no web plugin is configured for ':online'", kind="not_implemented", code="not_configured"
+                )
         return found
 
     def _auto(self, call: Call) -> list[Named]:
@@ -101,9 +103,7 @@ class Routing:
             raise BadRequest("'auto' needs routing.auto_models in the configuration", param="model")
         found = [named for name in names for named in self._server.table.find(name)]
         fitting = [
-            named
-            for named in found
-            if any(_misfit(call.head, endpoint) is None for endpoint in named.entry.endpoints)
+            named for named in found if any(_misfit(call.head, endpoint) is None for endpoint in named.entry.endpoints)
         ]
         return (fitting or found)[:1]
 

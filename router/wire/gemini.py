@@ -10,6 +10,9 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+#: a member that is not there: msgspec takes no `Raw | None` with anything but null in it
+NOTHING = Raw()
+
 
 class Wire(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """What all have in common."""
@@ -48,7 +51,7 @@ class FunctionCall(Wire):
 
     id: str | None = None
     name: str | None = None
-    args: Raw | None = None
+    args: Raw = NOTHING
     partial_args: list[PartialArg] | None = None
     will_continue: bool | None = None
 
@@ -72,10 +75,10 @@ class Part(Wire):
     file_data: FileData | None = None
     function_call: FunctionCall | None = None
     function_response: FunctionResponse | None = None
-    executable_code: Raw | None = None
-    code_execution_result: Raw | None = None
-    tool_call: Raw | None = None
-    tool_response: Raw | None = None
+    executable_code: Raw = NOTHING
+    code_execution_result: Raw = NOTHING
+    tool_call: Raw = NOTHING
+    tool_response: Raw = NOTHING
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -93,7 +96,7 @@ class FunctionDeclaration(Wire):
 
     name: str
     description: str | None = None
-    parameters_json_schema: Raw | None = None
+    parameters_json_schema: Raw = NOTHING
     parameters: dict[str, Any] | None = None
 
 
@@ -139,7 +142,7 @@ class GenerationConfig(Wire):
     response_logprobs: bool | None = None
     logprobs: int | None = None
     response_mime_type: str | None = None
-    response_json_schema: Raw | None = None
+    response_json_schema: Raw = NOTHING
     response_schema: dict[str, Any] | None = None
     response_modalities: list[str] | None = None
     speech_config: dict[str, Any] | None = None
@@ -298,7 +301,7 @@ class Answer(Wire):
     usage_metadata: UsageMetadata | None = None
     model_version: str | None = None
     response_id: str | None = None
-    error: Raw | None = None
+    error: Raw = NOTHING
 
 
 class RawAnswer(Wire):

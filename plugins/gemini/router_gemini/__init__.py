@@ -1,1 +1,138 @@
 """Google's Gemini API as a provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import ClassVar
+from urllib.parse import quote
+
+import msgspec
+
+from router.call import Candidate
+from router.errors import UpstreamError, UpstreamUnavailable
+from router.hookspecs import hookimpl
+from router.model import ChatRequest, Event, Model, Reply
+from router.provider import Automatic, Outgoing, Provider, ProviderSettings, load_catalogue, read_body
+from router.sse import MessageEvent
+from router.wire.gemini import ListedModel, ModelList
+
+from . import decode, encode, errors
+
+_decode_list = msgspec.json.Decoder(ModelList).decode
+#: pages of the list of models; Google sends 1000 models a page
+_MAX_PAGES = 10
+_MAX_LIST_BYTES = 8 * 1024 * 1024
+
+
+class GeminiSettings(ProviderSettings, kw_only=True, forbid_unknown_fields=True):
+    """`[providers.<slug>]` of a Gemini instance. `version` is the version of Google's API, the first step of its paths."""
+
+    base_url: str = "https://generativelanguage.googleapis.com"
+    version: str = "v1beta"
+
+
+class Gemini(Provider):
+    """The Gemini Developer API."""
+
+    name = "gemini"
+    speaks: ClassVar[Mapping[str, str]] = {"gemini.generate": "/v1beta/models/{model}:generateContent"}  # see raw_path
+    Settings = GeminiSettings
+    automatic = (
+        Automatic(slug="gemini", environment="GEMINI_API_KEY"),
+        Automatic(slug="gemini", environment="GOOGLE_API_KEY"),
+    )
+    fetches = frozenset({"image", "file", "audio", "video"})
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Google's header."""
+        return {"x-goog-api-key": key} if key else {}
+
+    def encode(self, request: ChatRequest) -> Outgoing:
+        """generateContent, or its stream."""
+        encoded = encode.generate_body(request, self._file_uri)
+        return Outgoing(
+            path=self._path(request.model, stream=request.stream),
+            body=encoded.body,
+            dropped=encoded.dropped,
+            warnings=encoded.warnings,
+        )
+
+    def decode(self, body: bytes) -> Reply:
+        """A whole answer."""
+        return decode.reply(body)
+
+    def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
+        """A stream of answers."""
+        return decode.events(stream)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """google.rpc.Status."""
+        return errors.error(status, headers, body)
+
+    def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
+        """The model and the method are in the path."""
+        return self._path(candidate.endpoint.model.id, stream=stream)
+
+    def catalogue(self) -> list[Model]:
+        """The models that ship with the plugin."""
+        return load_catalogue("router_gemini")
+
+    async def models(self) -> list[Model]:
+        """The models that generate, as Google lists them now."""
+        listed: list[Model] = []
+        token = ""
+        for _ in range(_MAX_PAGES):
+            page = await self._page(token)
+            listed += [_model(each) for each in page.models or () if _generates(each)]
+            token = page.next_page_token or ""
+            if not token:
+                break
+        return listed
+
+    async def _page(self, token: str) -> ModelList:
+        path = f"/{self.settings.version}/models?pageSize=1000" + (
+            f"&pageToken={quote(token, safe='')}" if token else ""
+        )
+        response = await self.request(Outgoing(path=path, method="GET"), self.credentials[0])
+        async with response:
+            body = await read_body(response, _MAX_LIST_BYTES)
+            if response.status != 200:
+                raise self.cleaned(self.error(response.status, response.headers, body))
+        try:
+            return _decode_list(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("the upstream's list of models cannot be read") from error
+
+    def _path(self, model: str, *, stream: bool) -> str:
+        """`model` may name another collection, as in tunedModels/x."""
+        collection, _, name = model.rpartition("/")
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"/{self.settings.version}/{quote(collection or 'models')}/{quote(name, safe='')}:{method}"
+
+    def _file_uri(self, id: str) -> str:
+        """Ids of the file store look like files/abc."""
+        if "://" in id:
+            return id
+        return f"{self.settings.base_url.rstrip('/')}/{self.settings.version}/{id}"
+
+
+def _generates(listed: ListedModel) -> bool:
+    return "generateContent" in (listed.supported_generation_methods or ())
+
+
+def _model(listed: ListedModel) -> Model:
+    id = listed.name.removeprefix("models/")
+    return Model(
+        id=id,
+        name=listed.display_name or id,
+        description=listed.description or "",
+        context_length=listed.input_token_limit or 0,
+        max_output=listed.output_token_limit or 0,
+        reasoning=bool(listed.thinking),
+    )
+
+
+@hookimpl
+def router_providers() -> list[type[Provider]]:
+    """The one that this plugin brings."""
+    return [Gemini]

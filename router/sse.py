@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import logging
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import ClientSession
 from aiohttp_sse_client.client import EventSource, MessageEvent
@@ -25,14 +25,6 @@ _BOM = codecs.BOM_UTF8
 
 # It logs every event at DEBUG, prompts and all.
 logging.getLogger("aiohttp_sse_client.client").setLevel(logging.WARNING)
-
-
-class Response(Protocol):
-    """What `open_events` needs of an answer: its body in pieces of bytes."""
-
-    def pieces(self) -> AsyncIterable[bytes]:
-        """The body as it comes."""
-        ...
 
 
 def open_events(pieces: AsyncIterable[bytes], session: ClientSession | None = None) -> AsyncIterator[MessageEvent]:
@@ -54,8 +46,8 @@ class _OpenEventSource(EventSource):  # type: ignore[misc]
         self._lines = self._response.content
 
     async def connect(self, retry: int = 0) -> None:
-        """The base class calls this when the body has ended, to send the request again. We end instead."""
-        raise StopAsyncIteration
+        """Never: the base class would send the request."""
+        raise TypeError("an answer that is already open needs no connection")
 
     def __aiter__(self) -> AsyncIterator[MessageEvent]:
         return self

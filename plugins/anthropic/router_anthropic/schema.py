@@ -1,0 +1,137 @@
+"""JSON schemas in the form that Anthropic's structured outputs take.
+
+They want every object closed, know no recursion and no limits on numbers, texts and lists; a limit that is taken out is told to the
+model in the description instead. https://platform.claude.com/docs/en/build-with-claude/structured-outputs, seen in November 2026.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+_decode = msgspec.json.Decoder().decode
+
+#: kept as they are
+_KEPT = frozenset({"type", "title", "description", "enum", "const", "default", "required", "$ref"})
+#: one schema or several below these
+_NESTED = ("items", "anyOf", "allOf")
+_NAMED = ("properties", "$defs", "definitions")
+#: cannot be said in another way
+_BEYOND = frozenset(
+    {
+        "patternProperties",
+        "prefixItems",
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentSchemas",
+        "dependentRequired",
+        "$dynamicRef",
+    }
+)
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+
+
+class Beyond(Exception):
+    """The schema says something that structured outputs cannot."""
+
+
+def structured(schema: Raw) -> dict[str, Any] | None:
+    """The schema as `output_config.format` takes it; None where it cannot be expressed."""
+    root = _decode(schema)
+    if not isinstance(root, dict):
+        return None
+    try:
+        _no_recursion(root)
+        return _closed(root)
+    except (Beyond, RecursionError):
+        return None
+
+
+def as_object(schema: Raw | None) -> dict[str, Any] | Raw:
+    """The schema of a tool's input, which must be an object's: the client's own bytes where it is one already."""
+    if schema is None:
+        return {"type": "object", "properties": {}}
+    root = _decode(schema)
+    if not isinstance(root, dict):
+        return {"type": "object", "properties": {}}
+    return schema if root.get("type") == "object" else {**root, "type": "object"}
+
+
+def _closed(node: object) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        raise Beyond
+    told: dict[str, Any] = {}
+    out: dict[str, Any] = {}
+    for name, value in node.items():
+        if name in _BEYOND:
+            raise Beyond
+        if name in _KEPT:
+            out[name] = value
+        elif name in _NAMED:
+            out[name] = {each: _closed(inner) for each, inner in value.items()}
+        elif name in _NESTED:
+            out[name] = [_closed(each) for each in value] if isinstance(value, list) else _closed(value)
+        elif name == "oneOf":
+            out["anyOf"] = [_closed(each) for each in value]
+        elif (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
+            out[name] = value
+        elif name not in ("additionalProperties", "discriminator", "$schema", "$id"):
+            told[name] = value
+    if _is_object(node):
+        out["additionalProperties"] = _nothing_else(node)
+    if told:
+        limits = ", ".join(f"{name}: {msgspec.json.encode(value).decode()}" for name, value in told.items())
+        out["description"] = "\n".join(filter(None, (out.get("description"), f"{{{limits}}}")))
+    return out
+
+
+def _is_object(node: dict[str, Any]) -> bool:
+    kind = node.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in node
+
+
+def _nothing_else(node: dict[str, Any]) -> bool:
+    """False, the only value that is taken. Raises Beyond for an object that is open by its meaning."""
+    rest = node.get("additionalProperties")
+    if isinstance(rest, dict) or (rest is not False and not node.get("properties")):
+        raise Beyond
+    return False
+
+
+def _no_recursion(root: dict[str, Any]) -> None:
+    """Raise Beyond where a definition leads back to itself, or out of the schema."""
+
+    fine: set[str] = set()
+
+    def follow(node: object, path: tuple[str, ...]) -> None:
+        if isinstance(node, list):
+            for each in node:
+                follow(each, path)
+        elif isinstance(node, dict):
+            reference = node.get("$ref")
+            if isinstance(reference, str) and reference not in fine:
+                if reference in path:
+                    raise Beyond
+                follow(_target(root, reference), (*path, reference))
+                fine.add(reference)
+            for name, value in node.items():
+                if name not in ("$defs", "definitions", "enum", "const", "default"):
+                    follow(value, path)
+
+    follow(root, ("#",))
+
+
+def _target(root: dict[str, Any], reference: str) -> object:
+    if not reference.startswith("#"):
+        raise Beyond
+    node: Any = root
+    for step in reference[1:].split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(node, dict) or step not in node:
+            raise Beyond
+        node = node[step]
+    return node

@@ -32,13 +32,18 @@ class Fetcher:
     def __init__(self, allow_private: Callable[[], bool]) -> None:
         self._allow_private = allow_private
 
-    async def inline(self, request: ChatRequest, kinds: frozenset[str]) -> ChatRequest:
-        """The request with the http URLs of these kinds of parts replaced by their content. Raises BadImage."""
+    async def inline(
+        self, request: ChatRequest, kinds: frozenset[str], keeps: Callable[[str], bool] = lambda url: False
+    ) -> ChatRequest:
+        """The request with the URLs of these kinds of parts replaced by their content, but for those that `keeps` names.
+
+        Raises BadImage.
+        """
         wanted = [
             part
             for message in request.messages
             for part in _parts(message.content)
-            if part.__struct_config__.tag in kinds and getattr(part, "url", None)
+            if part.__struct_config__.tag in kinds and getattr(part, "url", None) and not keeps(part.url)
         ]
         if not wanted:
             return request

@@ -203,6 +203,10 @@ class Provider:
         """Edit the members of a raw request in place: deviations of this upstream. Our own extensions are already gone and
         `model` is already the upstream's. The default changes nothing."""
 
+    def reads(self, url: str) -> bool:
+        """True for URLs that the upstream reads itself, though `fetches` names the kind of their part. Pure."""
+        return False
+
     def catalogue(self) -> list[Model]:
         """The models that ship with the plugin, with their prices. Read once at start."""
         return []

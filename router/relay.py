@@ -44,7 +44,7 @@ class Relay:
             call.request = call.dialect.decode(call.head)
         request = replace(call.request, model=candidate.endpoint.model.id, stream=call.head.stream)
         if provider.fetches:
-            request = await self._fetcher.inline(request, provider.fetches)
+            request = await self._fetcher.inline(request, provider.fetches, provider.reads)
         outgoing = provider.encode(request)
         call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]
         return outgoing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from router.wire.gemini import ListedModel, ModelList
 from . import decode, encode, errors
 
 _decode_list = msgspec.json.Decoder(ModelList).decode
+_YOUTUBE = re.compile(r"https?://(?:(?:www|m)\.)?(?:youtube\.com|youtu\.be)/", re.IGNORECASE)
 #: pages of the list of models; Google sends 1000 models a page
 _MAX_PAGES = 10
 _MAX_LIST_BYTES = 8 * 1024 * 1024
@@ -68,6 +70,11 @@ class Gemini(Provider):
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """google.rpc.Status."""
         return errors.error(status, headers, body)
+
+    def reads(self, url: str) -> bool:
+        """Google's own file store, YouTube, and what is no http at all (Cloud Storage)."""
+        own = f"{self.settings.base_url.rstrip('/')}/"
+        return not url.startswith(("http://", "https://")) or url.startswith(own) or bool(_YOUTUBE.match(url))
 
     def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
         """The model and the method are in the path."""

@@ -71,7 +71,7 @@ class Contents:
         elif message.role == "assistant":
             self._append("model", self._model_parts(message))
         else:
-            self._append("user", self._user_parts(message))
+            self._add_user(message)
 
     def finish(self) -> None:
         """The end of the messages. Google wants at least one turn."""
@@ -88,13 +88,19 @@ class Contents:
 
     # --- the user's side ---
 
-    def _user_parts(self, message: Message) -> list[Part | Raw]:
-        """Answers of functions come first, as Google wants them; media that they may not hold come behind them."""
-        results = [part for part in message.content if isinstance(part, ToolResult)]
-        rest = [part for part in message.content if not isinstance(part, ToolResult)]
+    def _add_user(self, message: Message) -> None:
+        """Answers of functions come first in a turn, as Google wants them; media that they may not hold come behind them."""
         media: list[Part | Raw] = []
-        answers = [self._function_response(result, media) for result in results]
-        return [*answers, *media, *self._parts(rest)]
+        answers: list[Part | Raw] = [
+            self._function_response(part, media) for part in message.content if isinstance(part, ToolResult)
+        ]
+        rest = self._parts(part for part in message.content if not isinstance(part, ToolResult))
+        if answers and self.turns and self.turns[-1].role == "user":
+            parts = self.turns[-1].parts
+            first = next((n for n, part in enumerate(parts) if not _is_answer(part)), len(parts))
+            parts[first:first] = answers
+            answers = []
+        self._append("user", [*answers, *media, *rest])
 
     def _function_response(self, result: ToolResult, media: list[Part | Raw]) -> Part:
         name = result.name or self._names.get(result.tool_call_id) or result.tool_call_id
@@ -136,7 +142,7 @@ class Contents:
         if isinstance(part, File) and part.file_id:
             return Part(file_data=FileData(file_uri=self._file_uri(part.file_id), mime_type=part.media_type or None))
         url = getattr(part, "url", "")
-        return Part(file_data=FileData(file_uri=url, mime_type=_media_type(part) or None))
+        return Part(file_data=FileData(file_uri=url, mime_type=_media_type(part)))
 
     # --- the model's side ---
 
@@ -221,6 +227,10 @@ class _ModelTurn:
         return self._parts
 
 
+def _is_answer(part: Part | Raw) -> bool:
+    return isinstance(part, Part) and part.function_response is not None
+
+
 def _signature(part: Reasoning) -> bool:
     return part.kind == "encrypted" and part.format == FORMAT
 
@@ -249,7 +259,6 @@ def _media_type(part: Image | Video | Audio | File) -> str:
     if found := next((kind for begin, kind in _BEGINNINGS.items() if part.data.startswith(begin)), ""):
         return found
     name = (part.filename if isinstance(part, File) else None) or part.url.partition("?")[0]
-    guessed = mimetypes.guess_type(name)[0] or ""
-    if guessed or not part.data:
+    if guessed := mimetypes.guess_type(name)[0]:
         return guessed
     return {Image: "image/png", Video: "video/mp4"}.get(type(part), "application/pdf")

@@ -149,7 +149,7 @@ class Table:
             return None
         if len(self._passed) >= PASSED_THROUGH:
             self._passed.clear()
-        model = Model(id=upstream_id, name=upstream_id)
+        model = provider.unknown(upstream_id)
         entry = self._passed[name] = Entry(id=name, model=model, endpoints=[_endpoint(provider, name, model)])
         return entry
 
@@ -200,7 +200,7 @@ class Table:
                 f"models.{id}.endpoints[{number}].provider: no provider {each.provider!r} is configured"
             )
         listed = self.entries.get(f"{each.provider}/{each.model}")
-        model = listed.model if listed else Model(id=each.model, name=each.model)
+        model = listed.model if listed else provider.unknown(each.model)
         return _with_facts(_endpoint(provider, id, model), own, each)
 
 

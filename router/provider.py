@@ -211,6 +211,10 @@ class Provider:
         """The models that ship with the plugin, with their prices. Read once at start."""
         return []
 
+    def unknown(self, id: str) -> Model:
+        """What is known of a model that no catalogue has, but that this upstream may be asked for."""
+        return Model(id=id, name=id)
+
     async def models(self) -> list[Model]:
         """The models that the upstream lists now (`discover = true`). Raises UpstreamError."""
         return []

@@ -138,6 +138,9 @@ class Provider:
     name: ClassVar[str]
     #: dialects that are relayed without translation: dialect name -> path below the base URL
     speaks: ClassVar[Mapping[str, str]] = {}
+    #: members of ours that a raw request keeps, for `raw_patch` to see to: `reasoning` (all its forms), `messages` (thinking, cache
+    #: marks and the like inside of them), or the name of any other router extension that the upstream knows itself
+    takes: ClassVar[frozenset[str]] = frozenset()
     #: the schema of `[providers.<slug>]`
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
     #: instances that exist without configuration

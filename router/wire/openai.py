@@ -1,7 +1,7 @@
 """OpenAI's chat completions on the wire: what clients send and what upstreams answer. No logic.
 
-What we receive is flat and forgiving. Members that some upstream is known to get wrong are `Any`; UNSET tells an absent member
-from a null.
+What we receive is flat and forgiving. Members that some upstream is known to get wrong are `Any`; UNSET tells an absent
+member from a null. A `Raw` that is absent is empty, since msgspec cannot decode into `Raw | None`: ask `given`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,14 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+
+NOTHING = Raw()
+
+
+def given(raw: Raw) -> bool:
+    """True where the member is there and not null."""
+    return bool(raw) and bytes(raw) != b"null"
+
 
 # --- answers: chunks of a stream and whole answers --------------------------------------------------------------------
 
@@ -62,14 +70,14 @@ class Choice(Struct):
     message: Delta | None = None
     finish_reason: Any = UNSET
     native_finish_reason: Any = None
-    logprobs: Raw | None = None
-    error: Raw | None = None
+    logprobs: Raw = NOTHING
+    error: Raw = NOTHING
 
 
 class GroqExtras(Struct):
     """Groq's own member of chunks: usage is in there too."""
 
-    usage: Raw | None = None
+    usage: Raw = NOTHING
 
 
 class Chunk(Struct):
@@ -82,9 +90,9 @@ class Chunk(Struct):
     service_tier: Any = None
     system_fingerprint: Any = None
     choices: list[Choice] | None = None
-    usage: Raw | None = None
+    usage: Raw = NOTHING
     x_groq: GroqExtras | None = None
-    error: Raw | None = None
+    error: Raw = NOTHING
     citations: Any = None
     search_results: Any = None
 
@@ -117,13 +125,13 @@ class PeekedMessage(Struct):
 
     role: Role
     content: str | list[PeekedPart] | None = None
-    tool_calls: Raw | None = None
-    function_call: Raw | None = None
+    tool_calls: Raw = NOTHING
+    function_call: Raw = NOTHING
     tool_call_id: str | None = None
     name: str | None = None
-    reasoning: Raw | None = None
-    reasoning_content: Raw | None = None
-    reasoning_details: Raw | None = None
+    reasoning: Raw = NOTHING
+    reasoning_content: Raw = NOTHING
+    reasoning_details: Raw = NOTHING
 
 
 class Named(Struct):
@@ -229,7 +237,7 @@ class Part(Struct):
     video_url: ImageUrl | str | None = None
     input_audio: InputAudio | None = None
     file: FileRef | None = None
-    cache_control: Raw | None = None
+    cache_control: Raw = NOTHING
 
 
 class CalledFunction(Struct):
@@ -246,7 +254,7 @@ class Called(Struct):
     type: str = "function"
     function: CalledFunction | None = None
     custom: Custom | None = None
-    cache_control: Raw | None = None
+    cache_control: Raw = NOTHING
 
 
 class ReasoningDetail(Struct, omit_defaults=True):
@@ -279,7 +287,7 @@ class GivenTool(Struct):
 
     name: str
     description: str | None = None
-    parameters: Raw | None = None
+    parameters: Raw = NOTHING
     strict: bool | None = None
 
 
@@ -288,4 +296,4 @@ class Tool(Struct):
 
     type: str = "function"
     function: GivenTool | None = None
-    cache_control: Raw | None = None
+    cache_control: Raw = NOTHING

@@ -1,0 +1,359 @@
+"""OpenAI chat's words, as both ends need them: the dialect that clients speak and the providers that speak it upstream.
+
+Usage, finish reasons, errors inside of a success, tool-call fragments and the ways to ask for reasoning, with the
+deviations of the many upstreams that call themselves compatible.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from .errors import BadRequest, UpstreamError
+from .model import PICODOLLARS, FinishReason, ReasoningConfig, Usage
+from .wire import openai as wire
+
+# --- usage -----------------------------------------------------------------------------------------------------------
+
+
+def merge_usage(counted: dict[str, Any], raw: Raw) -> None:
+    """Take a `usage` object into `counted`, member by member; a later null or zero erases nothing."""
+    if raw:
+        more = wire.decode_any(raw)
+        if isinstance(more, dict):
+            _merge(counted, more)
+
+
+def _merge(counted: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(counted.get(name), dict):
+            _merge(counted[name], value)
+        elif value or name not in counted:
+            counted[name] = value
+
+
+def usage_of(counted: dict[str, Any]) -> Usage | None:
+    """The merged `usage` object in the hub's arithmetic, None where it counts nothing."""
+    if not (counted.get("prompt_tokens") or counted.get("completion_tokens") or counted.get("total_tokens")):
+        return None
+    ins, outs = _object(counted, "prompt_tokens_details"), _object(counted, "completion_tokens_details")
+    prompt, completion = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens")
+    reasoning = _count(outs, "reasoning_tokens") or _count(counted, "reasoning_tokens")
+    # xAI leaves reasoning out of the completion, and its total says so; Vercel's gateway does too, and it does not (2026-08)
+    if reasoning > completion or _count(counted, "total_tokens") == prompt + completion + reasoning:
+        completion += reasoning
+    searches = _object(counted, "server_tool_use_details") or _object(counted, "server_tool_use")
+    return Usage(
+        input=prompt,
+        output=completion,
+        reasoning=reasoning,
+        cache_read=_first(
+            (ins, "cached_tokens"),
+            (counted, "prompt_cache_hit_tokens"),
+            (counted, "cached_tokens"),
+            (counted, "cache_read_input_tokens"),
+        ),
+        cache_write=_first((ins, "cache_write_tokens"), (counted, "cache_creation_input_tokens")),
+        audio_input=_count(ins, "audio_tokens"),
+        audio_output=_count(outs, "audio_tokens"),
+        image_output=_count(outs, "image_tokens"),
+        searches=_first((searches, "web_search_requests"), (counted, "num_search_queries")),
+        cost=_cost(counted.get("cost")),
+    ).clamped()
+
+
+def _object(counted: dict[str, Any], name: str) -> dict[str, Any]:
+    value = counted.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(counted: dict[str, Any], name: str) -> int:
+    value = counted.get(name)
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _first(*places: tuple[dict[str, Any], str]) -> int:
+    return next((found for counted, name in places if (found := _count(counted, name))), 0)
+
+
+def _cost(value: Any) -> int | None:
+    """Picodollars. Perplexity states an object of several costs."""
+    if isinstance(value, dict):
+        value = value.get("total_cost")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10_000:
+        return None
+    return round(value * PICODOLLARS)
+
+
+# --- finish reasons --------------------------------------------------------------------------------------------------
+
+_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": "error",
+    # gateways that pass on the words of others
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+}
+
+
+def reason_of(native: str | None, tools: bool) -> FinishReason:
+    """The contract's finish reason for the upstream's own; any tool call in the answer forces `tool_calls`."""
+    return "tool_calls" if tools else _REASONS.get((native or "").lower(), "stop")
+
+
+# --- errors inside of a success --------------------------------------------------------------------------------------
+
+_STATUS = {
+    "rate_limit": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "too_many_requests": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 529,
+    "overloaded": 529,
+    "service_unavailable": 503,
+    "timeout": 504,
+    "timeout_error": 504,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "invalid_request_error": 400,
+    "badrequesterror": 400,
+}
+
+ErrorReader = Callable[[int, Mapping[str, str], bytes], UpstreamError]
+
+
+def failure(error: Raw, read: ErrorReader) -> UpstreamError:
+    """The error that an upstream wrote into an answer with status 200. `read` is the provider's `error`."""
+    value = wire.decode_any(error)
+    return read(_status_of(value), {}, b'{"error":%b}' % bytes(error))
+
+
+def _status_of(value: Any) -> int:
+    if not isinstance(value, dict):
+        return 500
+    for name in ("status_code", "status", "http_code", "code"):
+        number = value.get(name)
+        if isinstance(number, str) and number.isdigit():
+            number = int(number)
+        if isinstance(number, int) and 400 <= number < 600:
+            return number
+    words = [str(value.get(name)).lower() for name in ("code", "type")]
+    return next((_STATUS[word] for word in words if word in _STATUS), 500)
+
+
+# --- tool calls in a stream ------------------------------------------------------------------------------------------
+
+
+class Fragment(Struct):
+    """A fragment made regular: `index` counts from 0 without gaps, `id` and `name` are there in the first one only.
+
+    `position` is where in the chunk it came from.
+    """
+
+    index: int
+    arguments: str
+    id: str = ""
+    name: str = ""
+    custom: bool = False
+    position: int = 0
+
+
+class _Call:
+    __slots__ = ("custom", "held", "id", "index", "named")
+
+    def __init__(self, index: int, id: str, custom: bool) -> None:
+        self.index = index
+        self.id = id
+        self.custom = custom
+        self.named = False
+        self.held = ""
+
+
+class ToolCalls:
+    """Makes the tool-call fragments of one choice regular.
+
+    Upstreams leave out the index, give all calls index 0, repeat id and name, send arguments as an object or a call whole.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, fragments: list[wire.ToolFragment]) -> list[Fragment]:
+        """Take the fragments of one chunk in, give what they come to. Arguments wait for their name."""
+        found = (self._add(position, each) for position, each in enumerate(fragments))
+        return [each for each in found if each is not None]
+
+    def _add(self, position: int, given: wire.ToolFragment) -> Fragment | None:
+        name, arguments, custom = _function(given)
+        call = self._find(given, name)
+        if call is None:
+            call = _Call(len(self._calls), given.id if isinstance(given.id, str) else "", custom)
+            call.id = call.id or f"call_{secrets.token_hex(12)}"
+            self._calls.append(call)
+        if isinstance(given.index, int):
+            self._by_index[given.index] = call
+        if call.named:
+            return Fragment(call.index, arguments, custom=call.custom, position=position)
+        if not name:
+            call.held += arguments
+            return None
+        call.named = True
+        return Fragment(call.index, call.held + arguments, call.id, name, call.custom, position)
+
+    def _find(self, given: wire.ToolFragment, name: str) -> _Call | None:
+        if isinstance(given.index, int):
+            call = self._by_index.get(given.index)
+            # a new id with a name at a known index is another call: some upstreams give every call index 0 (2026-08)
+            other = bool(call and given.id and name and given.id != call.id and call.named)
+            return None if other else call
+        if given.id:
+            return next((call for call in self._calls if call.id == given.id), None)
+        return None if name or not self._calls else self._calls[-1]
+
+
+def _function(given: wire.ToolFragment) -> tuple[str, str, bool]:
+    """Name, arguments as text, and whether it is a custom tool's call."""
+    if given.custom is not None and given.custom.name is not None:
+        return text_of(given.custom.name), text_of(given.custom.input), True
+    if given.function is None:
+        return "", text_of(given.custom.input) if given.custom else "", given.custom is not None
+    return text_of(given.function.name), text_of(given.function.arguments), False
+
+
+def text_of(value: Any) -> str:
+    """Text as it is, nothing as "", anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None or value is msgspec.UNSET else wire.encode(value).decode()
+
+
+# --- asking for reasoning --------------------------------------------------------------------------------------------
+
+_decode_reasoning = msgspec.json.Decoder(wire.Reasoning | None).decode
+_decode_thinking = msgspec.json.Decoder(wire.Thinking | None).decode
+_decode_text = msgspec.json.Decoder(str | None).decode
+_decode_bool = msgspec.json.Decoder(bool | None).decode
+
+#: the members of a request that ask for reasoning
+REASONING_MEMBERS = ("reasoning", "reasoning_effort", "include_reasoning", "thinking")
+
+
+def reasoning_config(members: Mapping[str, Raw]) -> ReasoningConfig | None:
+    """What a request asks for, in whichever of its forms. Raises BadRequest where two of them disagree."""
+    if not any(name in members for name in REASONING_MEMBERS):
+        return None
+    given = _decode_reasoning(members.get("reasoning", b"null"))
+    effort = _decode_text(members.get("reasoning_effort", b"null"))
+    thinking = _decode_thinking(members.get("thinking", b"null"))
+    include = _decode_bool(members.get("include_reasoning", b"null"))
+    if given is None and effort is None and thinking is None and include is None:
+        return None
+    config = ReasoningConfig()
+    if given is not None:
+        _check(given, effort)
+        config = ReasoningConfig(
+            effort=given.effort,
+            max_tokens=given.max_tokens,
+            exclude=bool(given.exclude),
+            enabled=given.enabled,
+            summary=given.summary,
+        )
+    if effort is not None:
+        config.effort = effort
+    if thinking is not None and not (config.effort or config.max_tokens or config.enabled is not None):
+        config.enabled = thinking.type != "disabled"
+        config.max_tokens = thinking.budget_tokens if config.enabled else None
+    if include is False:
+        config.exclude = True
+    return config
+
+
+def _check(given: wire.Reasoning, effort: str | None) -> None:
+    if given.effort is not None and given.max_tokens is not None:
+        raise BadRequest("reasoning takes either effort or max_tokens, not both", param="reasoning")
+    if effort is None:
+        return
+    if given.effort is not None and given.effort != effort:
+        raise BadRequest(
+            f"reasoning_effort is {effort!r} but reasoning.effort is {given.effort!r}; send one of them",
+            param="reasoning_effort",
+        )
+    if given.max_tokens is not None:
+        raise BadRequest("reasoning_effort and reasoning.max_tokens exclude each other", param="reasoning_effort")
+
+
+def effort_of(config: ReasoningConfig, known: frozenset[str] | None = None) -> str | None:
+    """The word for `reasoning_effort`, None where nothing was asked for. `known`: words that the upstream takes."""
+    if config.off:
+        effort = "none"
+    elif config.effort:
+        effort = config.effort
+    elif config.max_tokens:
+        effort = "low" if config.max_tokens <= 4096 else "medium" if config.max_tokens <= 16384 else "high"
+    elif config.enabled:
+        effort = "medium"
+    else:
+        return None
+    if known is not None and effort not in known:
+        effort = _NEAREST.get(effort, effort)
+        return effort if effort in known else None
+    return effort
+
+
+_NEAREST = {"max": "high", "xhigh": "high", "minimal": "low"}
+
+
+# --- messages on their way back ---------------------------------------------------------------------------------------
+
+_THOUGHT = ("reasoning", "reasoning_content", "reasoning_details")
+#: what a message may carry that is no part of OpenAI's own API
+_FOREIGN = (b'"reasoning', b'"cache_control"', b'"is_error"', b'"prefix"', b'"images"')
+
+
+def plain_messages(raw: Raw, keeps: frozenset[str] = frozenset()) -> Raw:
+    """The `messages` of a request with nothing in them that OpenAI's own API refuses, but what is in `keeps`: thinking, cache
+    marks, `is_error`, `prefix`, `images`. The same bytes where there is nothing of the kind."""
+    data = bytes(raw)
+    if not any(mark in data for mark in _FOREIGN):
+        return raw
+    messages = wire.decode_list(raw)
+    for message in messages:
+        _clean(message, keeps)
+    return Raw(wire.encode(messages))
+
+
+def _clean(message: dict[str, Raw], keeps: frozenset[str]) -> None:
+    if "reasoning" in message and "reasoning_content" in keeps and "reasoning_content" not in message:
+        message["reasoning_content"] = message["reasoning"]
+    for name in (*_THOUGHT, "cache_control", "is_error", "prefix", "images"):
+        if name not in keeps:
+            message.pop(name, None)
+    content = message.get("content")
+    if content is not None and "cache_control" not in keeps and bytes(content)[:1] == b"[":
+        parts = wire.decode_list(content)
+        if any(part.pop("cache_control", None) is not None for part in parts):
+            message["content"] = Raw(wire.encode(parts))

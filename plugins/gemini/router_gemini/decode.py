@@ -329,6 +329,8 @@ def _answer(data: bytes | str) -> Answer:
     try:
         answer = _decode_answer(data)
     except (msgspec.DecodeError, RecursionError) as error:
+        if "truncated" in str(error):
+            raise StreamTruncated("the upstream closed the stream within an event") from error
         raise UpstreamUnavailable(f"the upstream's answer cannot be read ({type(error).__name__})") from error
     if bytes(answer.error) not in (b"", b"null"):
         raise error_inside(data.encode() if isinstance(data, str) else data)

@@ -114,8 +114,8 @@ class _Cleaner:
             if None in values:
                 cleaned["nullable"] = True
         cleaned["type"] = type_
-        if schema.get("format") in _FORMATS.get(type_, ()):
-            cleaned["format"] = schema["format"]
+        if isinstance(form := schema.get("format"), str) and form in _FORMATS.get(type_, ()):
+            cleaned["format"] = form
         if type_ == "OBJECT":
             self._object(cleaned, schema, depth, seen)
         if type_ == "ARRAY":

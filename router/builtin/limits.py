@@ -1,0 +1,222 @@
+"""Limits of a key: requests and tokens per minute, requests per day, calls at a time, and nothing left to spend.
+
+Windows slide in buckets of one second on the monotonic clock; days are UTC. Checking and counting happen without an await in
+between, so a limit is exact however many calls come at once. One set of counters per key, over all surfaces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..call import Call, Identity
+from ..errors import RateLimited
+from ..hookspecs import hookimpl
+from ..store.generations import SECONDS_A_DAY, day_of
+
+if TYPE_CHECKING:
+    from ..app import Server
+
+WINDOW_S = 60
+#: when a place among the parallel calls gets free, nobody knows
+PARALLEL_RETRY_S = 1.0
+KEPT_DAYS = 3
+
+
+class Effective(NamedTuple):
+    """The limits that hold for a key: requests per minute and per UTC day, tokens per minute, calls at a time. None: no limit."""
+
+    rpm: int | None = None
+    rpd: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+
+
+UNLIMITED = Effective()
+
+
+class Window:
+    """A sum over the last 60 seconds, in buckets of one second. `now_s` is monotonic."""
+
+    __slots__ = ("_buckets", "total")
+
+    def __init__(self) -> None:
+        #: [second, amount], oldest first
+        self._buckets: deque[list[int]] = deque()
+        self.total = 0
+
+    def sum(self, now_s: float) -> int:
+        """What lies in the window now."""
+        oldest = math.floor(now_s) - WINDOW_S
+        buckets = self._buckets
+        while buckets and buckets[0][0] <= oldest:
+            self.total -= buckets.popleft()[1]
+        return self.total
+
+    def add(self, now_s: float, amount: int) -> None:
+        """Count something now."""
+        self.sum(now_s)
+        second = math.floor(now_s)
+        if self._buckets and self._buckets[-1][0] == second:
+            self._buckets[-1][1] += amount
+        else:
+            self._buckets.append([second, amount])
+        self.total += amount
+
+    def correct(self, then_s: float, difference: int) -> None:
+        """Change what was counted then, if it is still in the window."""
+        second = math.floor(then_s)
+        for bucket in self._buckets:
+            if bucket[0] == second:
+                bucket[1] += difference
+                self.total += difference
+                return
+
+    def wait(self, now_s: float, most: int) -> float:
+        """Seconds until the window holds no more than `most`."""
+        total = self.sum(now_s)
+        for second, amount in self._buckets:
+            if total <= most:
+                break
+            total -= amount
+            until = second + WINDOW_S - now_s
+            if total <= most:
+                return max(0.0, until)
+        return 0.0 if total <= most else float(WINDOW_S)
+
+    def empty_in(self, now_s: float) -> float:
+        """Seconds until nothing is left in the window."""
+        return self._buckets[-1][0] + WINDOW_S - now_s if self._buckets else 0.0
+
+
+class Counters:
+    """What one key has done lately."""
+
+    __slots__ = ("by_day", "parallel", "requests", "tokens")
+
+    def __init__(self, by_day: dict[int, int]) -> None:
+        self.requests = Window()
+        self.tokens = Window()
+        self.parallel = 0
+        #: requests by UTC day; a clock that goes back finds the old day's number again
+        self.by_day = by_day
+
+    def count_day(self, day: int) -> None:
+        """One more request on this day."""
+        self.by_day[day] = self.by_day.get(day, 0) + 1
+        while len(self.by_day) > KEPT_DAYS:
+            del self.by_day[min(self.by_day)]
+
+
+class Limits:
+    """Refuses calls beyond the limits of their key, or of `[limits]` where the key has none of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._clock = server.clock
+        self._counters: dict[str, Counters] = {}
+
+    @hookimpl(trylast=True)
+    async def router_admit(self, call: Call) -> None:
+        """Check all limits, then count. Raises RateLimited with the exact wait, InsufficientCredits, Overloaded."""
+        identity = call.identity
+        if identity is None:
+            return
+        self._server.ledger.admit(identity, call.created_unix)
+        limits = self._limits(identity)
+        if limits == UNLIMITED:
+            return
+        counters = self._of(identity)
+        now_s, wall = self._clock.monotonic(), self._clock.wall()
+        try:
+            tokens = _check(call, counters, limits, now_s, wall)
+            self._take(call, counters, now_s, wall, tokens)
+        finally:
+            call.rate_limit = self._tightest(counters, limits)
+
+    @hookimpl(trylast=True)
+    def router_rate_limit(self, identity: Identity) -> tuple[int, int, int] | None:
+        """The tightest request window of this key, without counting anything."""
+        return self._tightest(self._of(identity), self._limits(identity))
+
+    # --- helpers ---
+
+    def _limits(self, identity: Identity) -> Effective:
+        default = self._server.settings.limits
+        return Effective(
+            _effective(identity.rpm, default.rpm),
+            _effective(identity.rpd, default.rpd),
+            _effective(identity.tpm, default.tpm),
+            _effective(identity.max_parallel, default.max_parallel),
+        )
+
+    def _of(self, identity: Identity) -> Counters:
+        """The counters of a key; those of the day begin with what the ledger remembers from before the start."""
+        id = identity.id or identity.hash
+        counters = self._counters.get(id)
+        if counters is None:
+            today = day_of(self._clock.wall())
+            remembered = self._server.ledger.account(identity).requests_by_day.get(today, 0)
+            counters = self._counters[id] = Counters({today: remembered})
+        return counters
+
+    def _take(self, call: Call, counters: Counters, now_s: float, wall: float, tokens: int) -> None:
+        counters.requests.add(now_s, 1)
+        counters.count_day(day_of(wall))
+        counters.parallel += 1
+        if tokens:
+            counters.tokens.add(now_s, tokens)
+
+        def release(call: Call) -> None:
+            counters.parallel -= 1
+            if tokens:
+                used = call.usage.input + call.usage.output if call.usage is not None else 0
+                counters.tokens.correct(now_s, used - tokens)
+
+        call.releases.append(release)
+
+    def _tightest(self, counters: Counters, limits: Effective) -> tuple[int, int, int] | None:
+        """Limit, remaining, reset (unix seconds, when all of it is free again) of the window with the fewest places left."""
+        now_s, wall = self._clock.monotonic(), self._clock.wall()
+        windows = []
+        if (rpm := limits.rpm) is not None:
+            left = max(0, rpm - counters.requests.sum(now_s))
+            windows.append((left, rpm, math.ceil(wall + counters.requests.empty_in(now_s))))
+        if (rpd := limits.rpd) is not None:
+            today = day_of(wall)
+            windows.append((max(0, rpd - counters.by_day.get(today, 0)), rpd, (today + 1) * SECONDS_A_DAY))
+        if not windows:
+            return None
+        left, limit, reset = min(windows)
+        return limit, left, reset
+
+
+def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall: float) -> int:
+    """Raise RateLimited where one more call is too much; else return the tokens to count for it."""
+    assert call.identity is not None
+    name = call.identity.name or call.identity.label
+    if limits.parallel is not None and counters.parallel >= limits.parallel:
+        raise _limited(f"key {name} ({limits.parallel} calls at a time)", PARALLEL_RETRY_S)
+    if limits.rpm is not None and counters.requests.sum(now_s) >= limits.rpm:
+        raise _limited(f"key {name} ({limits.rpm} rpm)", counters.requests.wait(now_s, limits.rpm - 1))
+    if limits.rpd is not None and counters.by_day.get(day_of(wall), 0) >= limits.rpd:
+        raise _limited(f"key {name} ({limits.rpd} requests per UTC day)", SECONDS_A_DAY - wall % SECONDS_A_DAY)
+    if limits.tpm is None:
+        return 0
+    # A call that is larger than the whole limit may go alone; else it could never go.
+    tokens = max(1, min(call.head.prompt_tokens + (call.head.max_tokens or 0) * call.head.n, limits.tpm))
+    if counters.tokens.sum(now_s) + tokens > limits.tpm:
+        wait_s = counters.tokens.wait(now_s, limits.tpm - tokens)
+        raise _limited(f"key {name} ({limits.tpm} tokens per minute)", wait_s)
+    return tokens
+
+
+def _effective(own: int | None, default: int | None) -> int | None:
+    limit = default if own is None else own
+    return None if limit is None or limit < 0 else limit
+
+
+def _limited(what: str, wait_s: float) -> RateLimited:
+    seconds = max(1, math.ceil(wait_s))
+    return RateLimited(f"Rate limit exceeded for {what}; try again in {seconds} s", retry_after_s=seconds)

@@ -1,0 +1,446 @@
+"""The ledger: what a call may cost, what it did cost, and that it is booked exactly once.
+
+`reserve`, `started`, `price` and `settle` are synchronous and never wait, so no cancellation can split them and concurrent calls
+cannot overspend; counters live in memory, read from the day roll-ups at start. Money is integer picodollars; windows are UTC days,
+weeks from Monday, and months, in which a call counts at the moment it was made.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from .call import Attempt, Call, Candidate, Generation, Identity
+from .errors import InsufficientCredits, Overloaded
+from .model import PICODOLLARS, Cost, Price, Usage, usd_text
+from .store.generations import day_of
+
+if TYPE_CHECKING:
+    from .app import Server
+
+log = logging.getLogger(__name__)
+
+#: tokens that an answer is taken to have at most, where the request does not say and the model's maximum is not smaller
+DEFAULT_OUTPUT_TOKENS = 8192
+#: more than this for one call is not believed
+MOST_CHARGE = 10_000 * PICODOLLARS
+CHARS_PER_TOKEN = 4
+#: days whose sums are kept one by one; no window is longer
+KEPT_DAYS = 70
+LONGEST_TEXT = 256
+UNLIMITED = (2147483647, 2147483647, 2147483647)
+TITLES = ("X-Title", "X-OpenRouter-Title", "X-AnyRouter-Title", "X-Router-Title")
+TAGS = 16
+LONGEST_TAG = 64
+UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Account:
+    """The counters of one key, whatever its secret: charged in all and by day, and held back for calls under way."""
+
+    __slots__ = ("byok_by_day", "byok_total", "charged_by_day", "charged_total", "requests_by_day", "reserved")
+
+    def __init__(self) -> None:
+        self.reserved = 0
+        self.charged_total = 0
+        self.byok_total = 0
+        self.charged_by_day: dict[int, int] = {}
+        self.byok_by_day: dict[int, int] = {}
+        self.requests_by_day: dict[int, int] = {}
+
+    def add(self, day: int, charge: int, byok: int, requests: int) -> None:
+        """Count what was booked. `day` -1: long ago."""
+        self.charged_total += charge
+        self.byok_total += byok
+        if day < 0:
+            return
+        if day not in self.requests_by_day and len(self.requests_by_day) > KEPT_DAYS:
+            for by_day in (self.charged_by_day, self.byok_by_day, self.requests_by_day):
+                by_day.pop(min(by_day), None)
+        self.charged_by_day[day] = self.charged_by_day.get(day, 0) + charge
+        self.byok_by_day[day] = self.byok_by_day.get(day, 0) + byok
+        self.requests_by_day[day] = self.requests_by_day.get(day, 0) + requests
+
+    def charged(self, window: str | None, day: int) -> int:
+        """What was charged in the daily, weekly or monthly window that this day lies in, or (None) ever."""
+        return self.charged_total if window is None else _within(self.charged_by_day, window, day)
+
+    def byok(self, window: str | None, day: int) -> int:
+        """The same for the list price of calls with the client's own provider keys."""
+        return self.byok_total if window is None else _within(self.byok_by_day, window, day)
+
+    def left(self, identity: Identity, at_unix: float) -> int | None:
+        """What is left of the key's limit, with what is held back taken off; None without a limit."""
+        if identity.limit is None:
+            return None
+        day = day_of(at_unix)
+        used = self.charged(identity.limit_reset, day) + self.reserved
+        if identity.include_byok_in_limit:
+            used += self.byok(identity.limit_reset, day)
+        return identity.limit - used
+
+
+class Ledger:
+    """Books calls. One per server; `load` before the first call."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._generations = server.generations
+        self._hook = server.plugins.hook
+        self._clock = server.clock
+        self._accounts: dict[str, Account] = {}
+
+    async def load(self) -> None:
+        """Record what a crash left under way, then read the counters."""
+        interrupted = await self._generations.interrupt()
+        if interrupted:
+            log.warning("%s calls were under way when the router last ended; none of them is charged", interrupted)
+        since = day_of(self._clock.wall()) - KEPT_DAYS
+        for row in await self._generations.spent(since):
+            self._account(row.account).add(row.day, row.charge, row.byok, row.requests)
+
+    def account(self, identity: Identity) -> Account:
+        """The counters of this key."""
+        return self._account(identity.id or identity.hash)
+
+    def rate_limit(self, identity: Identity) -> tuple[int, int, int]:
+        """Limit, remaining and reset (unix seconds) of the key's tightest request window."""
+        told: tuple[int, int, int] | None = self._hook.router_rate_limit(identity=identity)
+        return told or UNLIMITED
+
+    # --- before ---
+
+    def admit(self, identity: Identity, at_unix: float) -> None:
+        """Refuse who has nothing left, and everybody while no records can be written. Raises InsufficientCredits, Overloaded."""
+        if self._generations.refusing:
+            raise Overloaded(
+                "the router cannot write its records now, so no calls are taken; try again", retry_after_s=1
+            )
+        left = self.account(identity).left(identity, at_unix)
+        if left is not None and left <= 0:
+            raise _used_up(identity, at_unix, self.account(identity))
+
+    def reserve(self, call: Call) -> None:
+        """Hold back the most that the call's plan may cost. Raises InsufficientCredits, Overloaded."""
+        identity = call.identity
+        if identity is None or call.account is not None:
+            return
+        self.admit(identity, call.created_unix)
+        account = self.account(identity)
+        amount = worst_case(call)
+        if self._server.settings.limits.strict:
+            left = account.left(identity, call.created_unix)
+            if left is not None and left < amount:
+                raise InsufficientCredits(
+                    f"this call may cost up to ${usd_text(amount)}, and ${usd_text(left)} is left of the limit of key "
+                    f"{identity.name!r} (limits.strict): send a smaller max_tokens or raise the limit"
+                )
+        account.reserved += amount
+        call.account, call.reserved = account, amount
+
+    def started(self, call: Call) -> None:
+        """The first attempt begins: from now on a crash leaves a trace of this call."""
+        identity = call.identity
+        if identity is None or call.account is None:
+            return
+        self._generations.reserve(
+            (
+                call.id,
+                call.created_unix,
+                day_of(call.created_unix),
+                identity.hash,
+                call.model_id,
+                call.head.model,
+                call.dialect.api_type,
+                call.head.stream,
+                call.request_id,
+                call.reserved,
+            )
+        )
+
+    # --- after ---
+
+    def price(self, call: Call, usage: Usage | None) -> None:
+        """Set what the call consumed and costs: `usage` of the upstream, or an estimate where it gave none. Once per call."""
+        if call.usage is not None:
+            return
+        call.usage = usage.clamped() if usage is not None else estimate(call)
+        candidate = call.candidate
+        if candidate is None:
+            return
+        if candidate.price is not None:
+            call.cost = candidate.price.cost(call.usage, call.created_unix)
+        # Should a plugin raise now, the list price stands.
+        call.charge = call.cost.total if call.cost is not None else None
+        if _came_to_nothing(call):
+            call.charge = 0
+            return
+        call.charge = self._believed(self._hook.router_price(call=call, usage=call.usage), call)
+
+    def settle(self, call: Call) -> None:
+        """Book the call, however it ended, and give back what it held. Only the first time counts."""
+        releases, call.releases = call.releases, []
+        try:
+            if call.account is not None:
+                self._book(call)
+        finally:
+            for release in releases:
+                release(call)
+
+    async def commit(self, call: Call) -> None:
+        """Settle, and wait until the row is on disk: what comes after may be the last byte of the answer."""
+        self.settle(call)
+        if call.settled is not None:
+            await call.settled
+
+    # --- helpers ---
+
+    def _account(self, id: str) -> Account:
+        account = self._accounts.get(id)
+        if account is None:
+            account = self._accounts[id] = Account()
+        return account
+
+    def _book(self, call: Call) -> None:
+        account, call.account = call.account, None
+        try:
+            self._conclude(call)
+        finally:
+            row = call.state["generation"] = self._row(call)
+            account.reserved -= call.reserved
+            byok = (row.list_cost or 0) if row.is_byok else 0
+            account.add(day_of(row.created_unix), row.cost or 0, byok, 1)
+            call.settled = self._generations.add(row)
+
+    def _conclude(self, call: Call) -> None:
+        """Usage and charge by the end that the call came to."""
+        if call.cancelled:
+            self._charge_what_was_produced(call)
+        elif call.error is not None or call.candidate is None:
+            call.usage = call.usage or _reported(call)
+            call.charge, call.cost = 0, None
+        else:
+            self.price(call, call.outcome.usage)
+
+    def _charge_what_was_produced(self, call: Call) -> None:
+        """The client left. What the upstream has said so far may be only the beginning: what was relayed counts at least."""
+        said, relayed = call.outcome.usage, call.outcome.output_chars
+        if said is None and not relayed:
+            call.usage = call.usage or Usage()
+            call.charge = 0
+            return
+        counted = estimate(call)
+        if said is not None:
+            counted.source = said.source if said.output >= counted.output else "estimated"
+            counted.output = max(counted.output, said.output)
+            counted = _merged(said, counted)
+        self.price(call, counted)
+
+    def _believed(self, charge: Any, call: Call) -> int | None:
+        """The price hook's answer made sane."""
+        if charge is None:
+            return None
+        if not isinstance(charge, int) or isinstance(charge, bool) or charge < 0:
+            log.error("router_price gave %r for %s; the list price is taken", charge, call.id)
+            return call.charge
+        if charge > MOST_CHARGE:
+            log.error("%s would cost $%s; $%s is charged", call.id, usd_text(charge), usd_text(MOST_CHARGE))
+            return MOST_CHARGE
+        return charge
+
+    def _row(self, call: Call) -> Generation:
+        identity, candidate, outcome, headers = call.identity, call.candidate, call.outcome, call.headers
+        assert identity is not None
+        now = self._clock.monotonic()
+        cost = call.cost or Cost()
+        failed = call.error is not None
+        return Generation(
+            id=call.id,
+            created_unix=call.created_unix,
+            key_hash=identity.hash,
+            request_id=call.request_id,
+            api_type=call.dialect.api_type,
+            model=_clean(call.model_id),
+            requested_model=_clean(call.head.model),
+            provider=candidate.provider.slug if candidate is not None else "",
+            status="cancelled" if call.cancelled else "error" if failed else "ok",
+            http_status=call.error.status if call.error is not None else 200,
+            error_code=call.error.code if call.error is not None else None,
+            streamed=call.head.stream,
+            cancelled=call.cancelled,
+            finish_reason=_text(outcome.finish_reason),
+            native_finish_reason=_text(outcome.native_finish_reason),
+            upstream_id=_clean(outcome.upstream_id),
+            cost=call.charge,
+            list_cost=call.cost.total if call.cost is not None else None,
+            prompt_cost=cost.prompt,
+            completion_cost=cost.completion,
+            cache_discount=cost.cache_discount,
+            priced=call.charge is not None,
+            usage=call.usage or Usage(),
+            latency_ms=_milliseconds((call.first_content_s or now) - call.started_s),
+            generation_ms=_milliseconds(now - (call.first_content_s or now)),
+            attempts=[_attempt(attempt) for attempt in call.attempts],
+            session_id=_text(call.head.session_id),
+            trace_id=_text(call.trace_header[1]) if call.trace_header is not None else None,
+            user=_text(call.head.user),
+            tags=_tags(call),
+            app_title=_first_of(headers, TITLES),
+            http_referer=_text(headers.get("HTTP-Referer") or headers.get("Referer")),
+            user_agent=_text(headers.get("User-Agent")),
+            service_tier=_text(outcome.service_tier),
+        )
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def _within(by_day: dict[int, int], window: str, day: int) -> int:
+    first, last = bounds(window, day)
+    if first == last:
+        return by_day.get(day, 0)
+    return sum(amount for each, amount in by_day.items() if first <= each <= last)
+
+
+@lru_cache(maxsize=256)
+def bounds(window: str, day: int) -> tuple[int, int]:
+    """First and last day of the daily, weekly (from Monday) or monthly window that this day lies in."""
+    if window == "daily":
+        return day, day
+    if window == "weekly":
+        monday = day - (day + 3) % 7  # 1970-01-01 was a Thursday
+        return monday, monday + 6
+    start = (EPOCH + timedelta(days=day)).replace(day=1)
+    following = (start + timedelta(days=31)).replace(day=1)
+    return (start - EPOCH).days, (following - EPOCH).days - 1
+
+
+EPOCH = date(1970, 1, 1)
+
+
+def resets_at(window: str, at_unix: float) -> datetime:
+    """When the next window begins."""
+    last = bounds(window, day_of(at_unix))[1]
+    return datetime.combine(EPOCH + timedelta(days=last + 1), datetime.min.time(), UTC)
+
+
+def _used_up(identity: Identity, at_unix: float, account: Account) -> InsufficientCredits:
+    assert identity.limit is not None
+    name, limit, reset = identity.name or identity.label, usd_text(identity.limit), identity.limit_reset
+    held = f" (${usd_text(account.reserved)} of it is held for calls under way)" if account.reserved else ""
+    if reset is None:
+        return InsufficientCredits(
+            f"key {name!r} has used up its limit of ${limit}{held}: raise its limit or use another key"
+        )
+    again = resets_at(reset, at_unix)
+    return InsufficientCredits(
+        f"key {name!r} has used up its {reset} limit of ${limit}{held}: "
+        f"it starts anew at {again:%Y-%m-%dT%H:%MZ}; until then raise its limit or use another key"
+    )
+
+
+# --- amounts ---------------------------------------------------------------------------------------------------------
+
+
+def worst_case(call: Call) -> int:
+    """The most that the plan may cost: the estimated prompt and the longest answer, at its dearest candidate."""
+    return max((_worst_at(call, candidate) for candidate in call.plan.candidates), default=0)
+
+
+def _worst_at(call: Call, candidate: Candidate) -> int:
+    price, head = candidate.price, call.head
+    if price is None:
+        return 0
+    longest = candidate.endpoint.model.max_output
+    wanted = DEFAULT_OUTPUT_TOKENS if head.max_tokens is None else head.max_tokens
+    output = (min(wanted, longest) if longest else wanted) * head.n
+    return min(price.cost(_dearest(price, head.prompt_tokens, output), call.created_unix).total, MOST_CHARGE)
+
+
+def _dearest(price: Price, prompt: int, output: int) -> Usage:
+    """Usage of the dearest classes for these numbers of tokens."""
+    thought = price.internal_reasoning is not None and price.internal_reasoning > price.completion
+    written = price.input_cache_write is not None and price.input_cache_write > price.prompt
+    return Usage(input=prompt, cache_write=prompt if written else 0, output=output, reasoning=output if thought else 0)
+
+
+def estimate(call: Call) -> Usage:
+    """What the call consumed, where the upstream has not said: the prompt as estimated, a token for every four characters."""
+    output = -(-call.outcome.output_chars // CHARS_PER_TOKEN)
+    return Usage(input=call.head.prompt_tokens, output=output, source="estimated").clamped()
+
+
+def _merged(said: Usage, counted: Usage) -> Usage:
+    """What the upstream said, with what was counted where it said less."""
+    said = Usage(**{name: getattr(said, name) for name in Usage.__struct_fields__})
+    said.output = counted.output
+    said.source = counted.source
+    if not said.input:
+        said.input = counted.input
+    return said
+
+
+def _reported(call: Call) -> Usage:
+    """Usage of a failed call, for the record only."""
+    said = call.outcome.usage
+    if said is not None:
+        return said.clamped()
+    return estimate(call) if call.outcome.output_chars else Usage()
+
+
+def _came_to_nothing(call: Call) -> bool:
+    """Zero-completion insurance: no output and no good end costs nothing."""
+    assert call.usage is not None
+    return call.usage.output == 0 and call.outcome.finish_reason in (None, "", "error")
+
+
+# --- the row's details -----------------------------------------------------------------------------------------------
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    endpoint = attempt.candidate.endpoint
+    tried: dict[str, Any] = {
+        "provider": endpoint.provider.slug,
+        "model": endpoint.model_id,
+        "status": attempt.status,
+        "latency_ms": _milliseconds(attempt.latency_s),
+    }
+    if attempt.error is not None:
+        tried["error"] = attempt.error.code
+    return tried
+
+
+def _tags(call: Call) -> list[str]:
+    """The tags of header, body and key, without repetition."""
+    sent = call.headers.get("X-Router-Tags") or call.headers.get("X-OpenRouter-Tags")
+    identity = call.identity
+    own = identity.tags if identity is not None else []
+    if not sent and not call.head.tags and not own:
+        return []
+    tags = [*(sent.split(",") if sent else ()), *call.head.tags, *own]
+    cleaned = (_clean(tag.strip(), LONGEST_TAG) for tag in tags)
+    return list(dict.fromkeys(tag for tag in cleaned if tag))[:TAGS]
+
+
+def _first_of(headers: Any, names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if (value := headers.get(name)) is not None:
+            return _text(value)
+    return None
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else _clean(value)
+
+
+def _clean(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Foreign text made storable: bounded, no control characters, no lone surrogates (headers may bring them)."""
+    text = text[:longest]
+    return text if text.isprintable() else UNSTORABLE.sub("?", text)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(0, round(seconds * 1000))

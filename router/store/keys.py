@@ -1,0 +1,260 @@
+"""Keys: made here, shown once, kept as hashes; every lookup of a request is answered from memory.
+
+A rotated key keeps its id, name and settings; its old hash stays as a row of its own until its grace is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
+from ..errors import BadRequest, Conflict, NotFound
+from .database import Database
+from .errors import StoreError
+
+#: the shortest management key that the environment may bring
+SHORTEST_SECRET = 32
+LONGEST_NAME = 100
+RESETS = ("daily", "weekly", "monthly")
+
+#: columns of `key` that are JSON
+_JSON = frozenset({"scopes", "allowed_providers", "allowed_models", "allowed_endpoints", "tags", "compat"})
+_COLUMNS = Identity.__struct_fields__
+_NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
+_MARKS = ", ".join("?" * len(_COLUMNS))
+_LIVE = "deleted_unix IS NULL AND replaced_unix IS NULL"
+_SELECT = f"SELECT {_NAMES} FROM key"  # noqa: S608 - names of our own Struct
+_INSERT = f"INSERT INTO key ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - names of our own Struct
+
+#: what `update` may change
+SETTINGS = frozenset(_COLUMNS) - {"hash", "id", "label", "management", "created_unix", "updated_unix"}
+
+
+class Keys:
+    """All keys of this router. `environment_key` (ROUTER_MANAGEMENT_KEY) is a management key that is never stored.
+
+    Raises StoreError where it is too short.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        prefix: str = "sk-rt",
+        environment_key: str | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._prefix = prefix
+        self._wall = wall
+        self._known: dict[str, Identity] = {}
+        self._loading = asyncio.Lock()
+        self._environment = _environment_identity(environment_key) if environment_key else None
+
+    async def load(self) -> None:
+        """Read all keys into memory; and again from now on whenever another process has changed the file."""
+        if not self._known:
+            self._database.watch(self.reload)
+        await self.reload()
+
+    async def reload(self) -> None:
+        """Read all keys again."""
+        async with self._loading:
+            rows = await self._database.all(f"{_SELECT} WHERE deleted_unix IS NULL")
+            self._known = {row[0]: _identity(row) for row in rows}
+            if self._environment is not None:
+                self._known[self._environment.hash] = self._environment
+
+    def find(self, key: str) -> Identity | None:
+        """Whose key this is, in whatever state (disabled, expired); None for one that is not ours."""
+        return self._known.get(hash_of(key))
+
+    def get(self, hash: str) -> Identity | None:
+        """The key with this hash."""
+        return self._known.get(hash)
+
+    # --- changes ---
+
+    async def create(self, name: str, *, management: bool = False, **settings: Any) -> tuple[str, Identity]:
+        """Make a key: the plain key, which nobody can show again, and what is stored of it.
+
+        `settings` are members of Identity (`limit` in picodollars). Raises BadRequest, Conflict where a live key has this name.
+        """
+        self._check(name=name, **settings)
+        plain, identity = self._new(name, management, settings)
+        await self._insert(identity)
+        return plain, identity
+
+    async def create_first(self) -> tuple[str, str] | None:
+        """One management and one inference key where there has never been any key; else None."""
+        if await self._database.one("SELECT 1 FROM key LIMIT 1") is not None:
+            return None
+        management, first = self._new("management", True, {})
+        inference, second = self._new("inference", False, {})
+        await self._database.write((_INSERT, _values(first)), (_INSERT, _values(second)))
+        await self.reload()
+        return management, inference
+
+    async def update(self, reference: str, **settings: Any) -> Identity:
+        """Change settings of a key; the counters stay. Raises NotFound, BadRequest, Conflict."""
+        old = await self.show(reference)
+        self._check(**settings)
+        new = msgspec.structs.replace(old, **settings, updated_unix=self._wall())
+        changes = ", ".join(f'"{name}" = ?' for name in _COLUMNS)
+        try:
+            await self._database.write(
+                (f"UPDATE key SET {changes} WHERE hash = ?", (*_values(new), old.hash))  # noqa: S608
+            )
+        except sqlite3.IntegrityError:
+            raise Conflict(f"there is a key named {new.name!r} already; names are unique among live keys") from None
+        await self.reload()
+        return new
+
+    async def disable(self, reference: str, *, disabled: bool = True) -> Identity:
+        """Refuse the key from now on, or (False) take it again. Raises NotFound."""
+        return await self.update(reference, disabled=disabled)
+
+    async def delete(self, reference: str) -> Identity:
+        """Take the key away for good; what it did stays in the ledger under its hash. Raises NotFound."""
+        identity = await self.show(reference)
+        await self._database.write(
+            ("UPDATE key SET deleted_unix = ? WHERE id = ? AND deleted_unix IS NULL", (self._wall(), identity.id))
+        )
+        await self.reload()
+        return identity
+
+    async def rotate(self, reference: str, *, grace_s: float = 0.0) -> tuple[str, Identity]:
+        """A new secret with the same settings and counters; the old one holds for `grace_s` seconds more. Raises NotFound."""
+        old = await self.show(reference)
+        now = self._wall()
+        plain = new_key(self._prefix, management=old.management)
+        new = msgspec.structs.replace(old, hash=hash_of(plain), label=label_of(plain), updated_unix=now)
+        until = now + grace_s
+        if old.expires_unix is not None:
+            until = min(until, old.expires_unix)
+        await self._database.write(
+            ("UPDATE key SET replaced_unix = ?, expires_unix = ? WHERE hash = ?", (now, until, old.hash)),
+            (_INSERT, _values(new)),
+        )
+        await self.reload()
+        return plain, new
+
+    # --- looking ---
+
+    async def list(self, *, include_disabled: bool = True) -> Sequence[Identity]:
+        """The live keys, newest first, as the file has them."""
+        rows = await self._database.all(f"{_SELECT} WHERE {_LIVE} ORDER BY created_unix DESC, rowid DESC")
+        return [identity for row in rows if not (identity := _identity(row)).disabled or include_disabled]
+
+    async def show(self, reference: str) -> Identity:
+        """The live key with this hash, id, name or label. Raises NotFound, and Conflict where a label fits several."""
+        found = await self._database.all(f"{_SELECT} WHERE ? IN (hash, id, name, label) AND {_LIVE}", (reference,))
+        exact = [row for row in found if reference in (row[0], row[1], row[2])] or found
+        if not exact:
+            raise NotFound(f"there is no key {reference[:100]!r}; `router keys list` shows what there is")
+        if len(exact) > 1:
+            raise Conflict(f"{reference!r} fits {len(exact)} keys; give the hash or the name")
+        return _identity(exact[0])
+
+    # --- helpers ---
+
+    async def _insert(self, identity: Identity) -> None:
+        try:
+            await self._database.write((_INSERT, _values(identity)))
+        except sqlite3.IntegrityError:
+            raise Conflict(
+                f"there is a key named {identity.name!r} already; names are unique among live keys"
+            ) from None
+        await self.reload()
+
+    def _new(self, name: str, management: bool, settings: dict[str, Any]) -> tuple[str, Identity]:
+        plain = new_key(self._prefix, management=management)
+        settings.setdefault("scopes", MANAGEMENT_SCOPES if management else INFERENCE_SCOPES)
+        identity = Identity(
+            hash=hash_of(plain),
+            id=f"key_{secrets.token_hex(10)}",
+            name=name,
+            label=label_of(plain),
+            management=management,
+            created_unix=self._wall(),
+            **settings,
+        )
+        return plain, identity
+
+    def _check(self, **settings: Any) -> None:
+        """The values that the database cannot check. Raises BadRequest with `param`."""
+        if unknown := settings.keys() - SETTINGS:
+            raise BadRequest(f"a key has no setting {min(unknown)!r}", param=min(unknown))
+        name = settings.get("name", "-")
+        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+            raise BadRequest(f"the name of a key has 1 to {LONGEST_NAME} printable characters", param="name")
+        if (reset := settings.get("limit_reset")) is not None and reset not in RESETS:
+            raise BadRequest(f"limit_reset is one of {', '.join(RESETS)}", param="limit_reset")
+        if (limit := settings.get("limit")) is not None and not 0 <= limit < 2**62:
+            raise BadRequest("the limit of a key is at least 0 USD and less than 4,000,000", param="limit")
+        if (expires := settings.get("expires_unix")) is not None and expires <= self._wall():
+            raise BadRequest("the end of a key must lie in the future", param="expires_at")
+        for member in ("rpm", "tpm", "rpd", "max_parallel"):
+            if (number := settings.get(member)) is not None and not -1 <= number < 2**53:
+                raise BadRequest(f"{member} is a number from 0 on, or -1 for none", param=member)
+
+
+def new_key(prefix: str, *, management: bool) -> str:
+    """A new secret: prefix, kind, version and 32 random bytes as 43 characters."""
+    token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
+    return f"{prefix}-mgmt-v1-{token}" if management else f"{prefix}-v1-{token}"
+
+
+def hash_of(key: str) -> str:
+    """What is stored of a key, and its public name."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def label_of(key: str) -> str:
+    """What may be shown of a key."""
+    return f"{key[:12]}...{key[-3:]}"
+
+
+def _environment_identity(key: str) -> Identity:
+    if len(key) < SHORTEST_SECRET:
+        raise StoreError(f"ROUTER_MANAGEMENT_KEY must have at least {SHORTEST_SECRET} characters")
+    return Identity(
+        hash=hash_of(key),
+        id=hash_of(key),
+        name="environment",
+        label="ROUTER_MANAGEMENT_KEY",
+        management=True,
+        scopes=MANAGEMENT_SCOPES,
+    )
+
+
+def _values(identity: Identity) -> tuple[Any, ...]:
+    return tuple(_to_column(name, getattr(identity, name)) for name in _COLUMNS)
+
+
+def _to_column(name: str, value: Any) -> Any:
+    if name not in _JSON or value is None:
+        return value
+    return msgspec.json.encode(sorted(value) if isinstance(value, frozenset) else value).decode()
+
+
+def _identity(row: Sequence[Any]) -> Identity:
+    """A row as an identity. Raises StoreError where the row has been edited into nonsense."""
+    values = {
+        name: msgspec.json.decode(value) if name in _JSON else value
+        for name, value in zip(_COLUMNS, row, strict=True)
+        if value is not None
+    }
+    try:
+        return msgspec.convert(values, Identity, strict=False)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"the key {row[0]} in the database is damaged: {error}") from error

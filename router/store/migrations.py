@@ -1,0 +1,277 @@
+"""The schema, as numbered steps. Core's are listed here; plugins bring their own, each owner with a counter of its own.
+
+A step that has been released is never edited: the next one changes what it made. Money is integer picodollars, `*_unix` are seconds,
+days are UTC days since 1970-01-01.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import aiosqlite
+
+from .errors import StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Migration(NamedTuple):
+    """Step `number` (from 1, without gaps) of `owner` ("core", or a plugin's name, which its tables begin with).
+
+    `apply` runs inside a transaction on the write connection; it must not commit.
+    """
+
+    owner: str
+    number: int
+    apply: Callable[[aiosqlite.Connection], Awaitable[None]]
+
+
+async def migrate(connection: aiosqlite.Connection, path: Path, wanted: Iterable[Migration]) -> None:
+    """Bring the file to the newest schema, after a copy of it where there is something to lose. Raises StoreError."""
+    steps = in_order([*CORE, *wanted])
+    done = await _done(connection)
+    pending = _pending(steps, done)
+    if not pending:
+        return
+    if done:
+        await _copy(connection, path)
+    await connection.execute_fetchall("BEGIN IMMEDIATE")
+    step = pending[0]
+    try:
+        # Another process may have been faster.
+        for step in _pending(steps, await _done(connection)):
+            await step.apply(connection)
+            await connection.execute_fetchall(
+                "INSERT INTO migration (owner, number, applied_unix) VALUES (?, ?, ?)",
+                (step.owner, step.number, time.time()),
+            )
+        await connection.execute_fetchall("COMMIT")
+    except sqlite3.Error as error:
+        await connection.execute_fetchall("ROLLBACK")
+        raise StoreError(
+            f"{path}: migration {step.owner} {step.number} failed, nothing was changed: {error}"
+        ) from error
+    for step in pending:
+        log.info("migrated the database: %s %s", step.owner, step.number)
+
+
+def in_order(steps: Sequence[Migration]) -> list[Migration]:
+    """Core first, then the others in the order given. Raises StoreError where an owner's numbers have gaps."""
+    counters: dict[str, int] = {}
+    for step in steps:
+        counters[step.owner] = counters.get(step.owner, 0) + 1
+        if step.number != counters[step.owner]:
+            raise StoreError(f"migration {step.owner} {step.number}: expected number {counters[step.owner]}")
+    return list(steps)
+
+
+def _pending(steps: Sequence[Migration], done: dict[str, int]) -> list[Migration]:
+    newest = {step.owner: step.number for step in steps}
+    for owner, number in done.items():
+        # Tables of a plugin that is not there now are left alone.
+        if owner in newest and number > newest[owner]:
+            raise StoreError(
+                f"the database was made by a newer version ({owner} {number}, this one knows {newest[owner]}): "
+                "update, or restore the copy made before the migration"
+            )
+    return [step for step in steps if step.number > done.get(step.owner, 0)]
+
+
+async def _done(connection: aiosqlite.Connection) -> dict[str, int]:
+    """The newest step of each owner. Raises StoreError where the tables are not ours."""
+    tables = {
+        row[0] for row in await connection.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
+    if not tables:
+        return {}
+    if "migration" not in tables:
+        raise StoreError("this is the database of another program; set server.database to a file of our own")
+    return {
+        row[0]: row[1]
+        for row in await connection.execute_fetchall("SELECT owner, max(number) FROM migration GROUP BY 1")
+    }
+
+
+async def _copy(connection: aiosqlite.Connection, path: Path) -> None:
+    target = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.bak")
+    try:
+        await connection.execute_fetchall("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot make the copy {target.name} before the migration ({error})") from error
+    log.info("copied the database to %s before its migration", target)
+
+
+# --- core's steps ----------------------------------------------------------------------------------------------------
+
+
+async def _first(connection: aiosqlite.Connection) -> None:
+    for statement in FIRST:
+        await connection.execute_fetchall(statement)
+
+
+FIRST = (
+    """
+    CREATE TABLE migration (
+        owner TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        applied_unix REAL NOT NULL,
+        PRIMARY KEY (owner, number)
+    ) WITHOUT ROWID
+    """,
+    # A key that was rotated leaves its old hash behind as a row with `replaced_unix`, valid until `expires_unix`; `id` stays.
+    """
+    CREATE TABLE key (
+        hash TEXT NOT NULL PRIMARY KEY,
+        id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        label TEXT NOT NULL,
+        management INTEGER NOT NULL DEFAULT 0,
+        scopes TEXT,
+        disabled INTEGER NOT NULL DEFAULT 0,
+        expires_unix REAL,
+        "limit" INTEGER CHECK ("limit" >= 0),
+        limit_reset TEXT CHECK (limit_reset IN ('daily', 'weekly', 'monthly')),
+        include_byok_in_limit INTEGER NOT NULL DEFAULT 0,
+        rpm INTEGER,
+        tpm INTEGER,
+        rpd INTEGER,
+        max_parallel INTEGER,
+        allowed_providers TEXT,
+        allowed_models TEXT,
+        allowed_endpoints TEXT,
+        tags TEXT,
+        default_model TEXT,
+        compat TEXT,
+        guardrail_id TEXT,
+        workspace_id TEXT,
+        created_unix REAL NOT NULL,
+        updated_unix REAL,
+        replaced_unix REAL,
+        deleted_unix REAL
+    )
+    """,
+    "CREATE UNIQUE INDEX key_name ON key (name) WHERE deleted_unix IS NULL AND replaced_unix IS NULL",
+    "CREATE INDEX key_id ON key (id)",
+    # Calls under way: what a crash leaves here is recorded as interrupted.
+    """
+    CREATE TABLE reservation (
+        id TEXT NOT NULL PRIMARY KEY,
+        created_unix REAL NOT NULL,
+        day INTEGER NOT NULL,
+        key_hash TEXT NOT NULL,
+        model TEXT NOT NULL,
+        requested_model TEXT NOT NULL,
+        api_type TEXT NOT NULL,
+        streamed INTEGER NOT NULL,
+        request_id TEXT NOT NULL,
+        amount INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    # One row per call that was admitted and has ended; `detail` is JSON of the members that no query asks for.
+    """
+    CREATE TABLE generation (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        created_unix REAL NOT NULL,
+        day INTEGER NOT NULL,
+        key_hash TEXT NOT NULL,
+        request_id TEXT NOT NULL DEFAULT '',
+        api_type TEXT NOT NULL DEFAULT '',
+        model TEXT NOT NULL DEFAULT '',
+        requested_model TEXT NOT NULL DEFAULT '',
+        provider TEXT NOT NULL DEFAULT '',
+        status TEXT NOT NULL CHECK (status IN ('ok', 'error', 'cancelled', 'interrupted')),
+        http_status INTEGER NOT NULL DEFAULT 200,
+        error_code TEXT,
+        streamed INTEGER NOT NULL DEFAULT 0,
+        finish_reason TEXT,
+        upstream_id TEXT NOT NULL DEFAULT '',
+        charge INTEGER CHECK (charge >= 0),
+        list_cost INTEGER,
+        is_byok INTEGER NOT NULL DEFAULT 0,
+        estimated INTEGER NOT NULL DEFAULT 0,
+        input INTEGER NOT NULL DEFAULT 0,
+        output INTEGER NOT NULL DEFAULT 0,
+        reasoning INTEGER NOT NULL DEFAULT 0,
+        cached INTEGER NOT NULL DEFAULT 0,
+        latency_ms INTEGER NOT NULL DEFAULT 0,
+        generation_ms INTEGER NOT NULL DEFAULT 0,
+        session_id TEXT,
+        trace_id TEXT,
+        user TEXT,
+        app_title TEXT,
+        detail TEXT
+    )
+    """,
+    "CREATE INDEX generation_upstream ON generation (upstream_id) WHERE upstream_id <> ''",
+    # The ledger proper: append-only, double entry. A call's entry has the generation's id; amounts are seen from `account`.
+    """
+    CREATE TABLE entry (
+        id TEXT NOT NULL PRIMARY KEY,
+        created_unix REAL NOT NULL,
+        type TEXT NOT NULL CHECK (type IN ('usage', 'credit', 'refund', 'adjustment')),
+        account TEXT NOT NULL,
+        counter_account TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        key_hash TEXT,
+        description TEXT
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER entry_stays BEFORE UPDATE ON entry
+    BEGIN SELECT RAISE(ABORT, 'an entry of the ledger is never changed'); END
+    """,
+    """
+    CREATE TRIGGER entry_remains BEFORE DELETE ON entry
+    BEGIN SELECT RAISE(ABORT, 'an entry of the ledger is never deleted'); END
+    """,
+    # What limits and statistics read instead of a million generations.
+    """
+    CREATE TABLE usage_day (
+        day INTEGER NOT NULL,
+        key_hash TEXT NOT NULL,
+        model TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        errors INTEGER NOT NULL,
+        input INTEGER NOT NULL,
+        output INTEGER NOT NULL,
+        reasoning INTEGER NOT NULL,
+        cached INTEGER NOT NULL,
+        charge INTEGER NOT NULL,
+        byok INTEGER NOT NULL,
+        last_unix REAL NOT NULL,
+        PRIMARY KEY (day, key_hash, model, provider)
+    ) WITHOUT ROWID
+    """,
+    # Everything that a settlement does, in the transaction of its own insert.
+    """
+    CREATE TRIGGER generation_settles AFTER INSERT ON generation
+    BEGIN
+        DELETE FROM reservation WHERE id = new.id;
+        INSERT INTO entry (id, created_unix, type, account, counter_account, amount, key_hash)
+        SELECT new.id, new.created_unix, 'usage', 'balance', 'usage', -new.charge, new.key_hash WHERE new.charge > 0;
+        INSERT INTO usage_day VALUES (
+            new.day, new.key_hash, new.model, new.provider, 1, new.status = 'error', new.input, new.output, new.reasoning,
+            new.cached, coalesce(new.charge, 0), CASE WHEN new.is_byok THEN coalesce(new.list_cost, 0) ELSE 0 END, new.created_unix
+        )
+        ON CONFLICT DO UPDATE SET
+            requests = requests + 1,
+            errors = errors + excluded.errors,
+            input = input + excluded.input,
+            output = output + excluded.output,
+            reasoning = reasoning + excluded.reasoning,
+            cached = cached + excluded.cached,
+            charge = charge + excluded.charge,
+            byok = byok + excluded.byok,
+            last_unix = max(last_unix, excluded.last_unix);
+    END
+    """,
+)
+
+CORE = [Migration("core", 1, _first)]

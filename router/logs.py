@@ -87,12 +87,18 @@ def clean(text: str, longest: int) -> str:
     """The text on one line: control characters escaped, what looks like a key masked, cut to `longest` characters."""
     if len(text) > longest:
         text = f"{text[:longest]}…"
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    text = escaped(text)
     for hint in _HINTS:
         if hint in text:
             return _SECRET.sub("***", text)
     return text
+
+
+def escaped(text: str) -> str:
+    """The text with line breaks, control characters and whatever else a terminal might obey written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _shown(value: str | int | float) -> str | int | float:

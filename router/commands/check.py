@@ -1,0 +1,66 @@
+"""`router check`: would the server start, and is what it has written sound?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from ..settings import Settings, convert
+from ..store.database import Database
+from ..store.generations import Generations
+from . import options
+from .configured import Configured, configured, path_of, sourced_here
+from .providers import provider_rows, write_providers
+from .terminal import CommandError, write, write_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    options.config(parser)
+    options.database(parser)
+    options.as_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything; the first fault ends it."""
+    found = asyncio.run(_checked(args))
+    path, database = path_of(args), Path(found.settings.server.database)
+    ledger = "not there yet, the first start makes it"
+    if database.exists():
+        asyncio.run(_check_ledger(found.settings))
+        ledger = "ok, the sums of the ledger agree"
+    rows = provider_rows(found)
+    if args.json:
+        write_json({"config": str(path) if path else None, "database": ledger, "providers": rows})
+        return 0
+    write(f"configuration: {path or 'built-in defaults, there is no config.toml here'}: ok")
+    write(f"plugins: {', '.join(each.name for each in found.plugins.listed.values() if each.state == 'loaded')}: ok")
+    write(f"database: {database}: {ledger}")
+    write()
+    write_providers(rows)
+    return 0
+
+
+async def _checked(args: argparse.Namespace) -> Configured:
+    found = await configured(args)
+    with sourced_here(path_of(args)):
+        _check_tables(found)
+    for slug, problem in found.made.broken.items():
+        raise CommandError(f"providers.{slug}: {problem}")
+    return found
+
+
+def _check_tables(found: Configured) -> None:
+    """Each `[plugins.<name>]` table by the Struct that its plugin declares."""
+    for declared in found.plugins.hook.router_settings():
+        for name, kind in declared.items():
+            convert(found.settings.plugins.tables.get(name, {}), kind, f"plugins.{name}")
+
+
+async def _check_ledger(settings: Settings) -> None:
+    """Open the database and add up. Raises StoreError, CommandError."""
+    async with await Database.open(settings.server.database, synchronous=settings.server.synchronous) as database:
+        complaints = await Generations(database).check()
+    if complaints:
+        raise CommandError(f"{settings.server.database}: {'; '.join(complaints)}")

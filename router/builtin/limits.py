@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..call import Call, Identity
 from ..errors import RateLimited
 from ..hookspecs import hookimpl
+from ..settings import LimitSettings
 from ..store.generations import SECONDS_A_DAY, day_of
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Limits:
         if identity is None:
             return
         self._server.ledger.admit(identity, call.created_unix)
-        limits = self._limits(identity)
+        limits = effective(identity, self._server.settings.limits)
         if limits == UNLIMITED:
             return
         counters = self._of(identity)
@@ -138,18 +139,9 @@ class Limits:
     @hookimpl(trylast=True)
     def router_rate_limit(self, identity: Identity) -> tuple[int, int, int] | None:
         """The tightest request window of this key, without counting anything."""
-        return self._tightest(self._of(identity), self._limits(identity))
+        return self._tightest(self._of(identity), effective(identity, self._server.settings.limits))
 
     # --- helpers ---
-
-    def _limits(self, identity: Identity) -> Effective:
-        default = self._server.settings.limits
-        return Effective(
-            _effective(identity.rpm, default.rpm),
-            _effective(identity.rpd, default.rpd),
-            _effective(identity.tpm, default.tpm),
-            _effective(identity.max_parallel, default.max_parallel),
-        )
 
     def _of(self, identity: Identity) -> Counters:
         """The counters of a key; those of the day begin with what the ledger remembers from before the start."""
@@ -212,7 +204,17 @@ def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall
     return tokens
 
 
-def _effective(own: int | None, default: int | None) -> int | None:
+def effective(identity: Identity, defaults: LimitSettings) -> Effective:
+    """The key's own limits, else the configured ones; -1 is none."""
+    return Effective(
+        _or_default(identity.rpm, defaults.rpm),
+        _or_default(identity.rpd, defaults.rpd),
+        _or_default(identity.tpm, defaults.tpm),
+        _or_default(identity.max_parallel, defaults.max_parallel),
+    )
+
+
+def _or_default(own: int | None, default: int | None) -> int | None:
     limit = default if own is None else own
     return None if limit is None or limit < 0 else limit
 

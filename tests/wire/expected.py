@@ -313,6 +313,8 @@ def bad_request(said: str) -> str:
         return "content_policy_violation"
     if "unsupported image" in said:
         return "unsupported_image_format"
+    if "cannot fetch content from the provided url" in said:
+        return "image_download_failed"
     return "invalid_request"
 
 

@@ -15,7 +15,7 @@ import aiosqlite
 from .errors import StoreError
 from .lock import ServerLock
 from .migrations import Migration, migrate
-from .writer import Batch, Statement, Writer
+from .writer import Batch, Statement, Writer, data_version
 
 # At DEBUG it logs every statement with its values.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
@@ -64,10 +64,11 @@ class Database:
                 if unclean:
                     await _check(write, path)
                 await migrate(write, path, migrations)
+                version = await data_version(write)
                 readers = [await _reader(path, stack) for _ in range(READERS)]
             except sqlite3.Error as error:
                 raise StoreError(_explain(path, error)) from error
-            return cls(path, Writer(write), readers, stack.pop_all())
+            return cls(path, Writer(write, version), readers, stack.pop_all())
 
     async def close(self) -> None:
         """Write what is queued, end the threads and let another server in."""

@@ -61,9 +61,8 @@ class Keys:
         self._environment = _environment_identity(environment_key) if environment_key else None
 
     async def load(self) -> None:
-        """Read all keys into memory; and again from now on whenever another process has changed the file."""
-        if not self._known:
-            self._database.watch(self.reload)
+        """Read all keys into memory; and again from now on whenever another process has changed the file. Once."""
+        self._database.watch(self.reload)
         await self.reload()
 
     async def reload(self) -> None:

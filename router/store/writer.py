@@ -161,14 +161,15 @@ class Batch:
 class Writer:
     """Owns the write connection. `trouble` is None, or what keeps rows from being written right now."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, version: int) -> None:
+        """`version` is the connection's `data_version` before anybody has read."""
         self._connection = connection
+        self._version = version
         self._batches: list[Batch] = []
         self._transactions: deque[tuple[Sequence[Statement], asyncio.Future[None]]] = deque()
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
         self._watchers: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._version = -1
         self._poll_due = False
         self._poll: asyncio.TimerHandle | None = None
         self._logged_s = float("-inf")
@@ -305,13 +306,19 @@ class Writer:
         self._look_later()
 
     async def _look(self) -> None:
-        """`data_version` changes when another connection has committed, never by our own writes."""
-        rows = await self._connection.execute_fetchall("PRAGMA data_version")
-        version = next(iter(rows))[0]
-        if self._version not in (-1, version):
+        """Tell the watchers when another connection has committed; our own writes do not count."""
+        version = await data_version(self._connection)
+        if version != self._version:
+            self._version = version
             for watcher in self._watchers:
                 spawn("reload from the database", watcher())
-        self._version = version
+
+
+async def data_version(connection: aiosqlite.Connection) -> int:
+    """A number that changes when another connection has committed."""
+    rows = await connection.execute_fetchall("PRAGMA data_version")
+    version: int = next(iter(rows))[0]
+    return version
 
 
 def _size(rows: int) -> int:

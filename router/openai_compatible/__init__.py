@@ -1,0 +1,243 @@
+"""The base class of providers whose upstream speaks OpenAI's chat completions.
+
+A plugin needs a name, a base URL and the deviations of its upstream, each one a class attribute below (or one of the instance, where
+a preset decides). They hold on both lanes: `raw_patch` edits the client's own body, `encode` writes one from the hub's form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..call import Candidate
+from ..errors import UpstreamError, UpstreamUnavailable
+from ..model import ChatRequest, Event, Model, Reply
+from ..openai_words import REASONING_MEMBERS, plain_messages, reasoning_config
+from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
+from ..sse import MessageEvent
+from ..wire import openai as wire
+from . import decode, encode
+
+ReasoningForm = Literal["effort", "object", "thinking", "enable_thinking", "template", "none"]
+
+#: what messages may carry besides what is in OpenAI's own API
+EXTRAS = frozenset(
+    {"reasoning", "reasoning_content", "reasoning_details", "cache_control", "is_error", "prefix", "images"}
+)
+MAX_LIST_BYTES = 32 * 1024 * 1024
+
+
+class OpenAICompatible(Provider):
+    """An upstream with OpenAI's chat API at `base_url` + `/chat/completions`."""
+
+    speaks: Mapping[str, str] = {"openai.chat": "/chat/completions"}  # type: ignore[misc]  # instances may differ
+    takes = frozenset({"reasoning", "messages"})
+    fetches = frozenset({"audio", "file"})
+
+    #: members that are never sent
+    drops: frozenset[str] = frozenset()
+    #: extras of messages that may be sent back; the others are taken out
+    keeps: frozenset[str] = EXTRAS
+    #: how thinking is asked for: `reasoning_effort`, OpenRouter's `reasoning`, `thinking` {type}, `enable_thinking`,
+    #: `chat_template_kwargs`, or not at all
+    reasoning_form: ReasoningForm = "effort"
+    #: the efforts that the upstream knows, None for all
+    efforts: frozenset[str] | None = None
+    #: usage in streams has to be asked for by `stream_options`
+    stream_usage: bool = True
+    #: how many stop sequences are taken
+    stop_limit: int | None = None
+
+    class Settings(ProviderSettings):
+        """`think_tags`: thinking comes as `<think>…</think>` at the start of the text (then answers are not relayed as they come)."""
+
+        think_tags: bool = False
+
+    def __init__(self, slug: str, settings: Any, timeouts: Any) -> None:
+        super().__init__(slug, settings, timeouts)
+        if self.think_tags:
+            self.speaks = {}
+
+    # --- deviations that depend on the model ---
+
+    @property
+    def think_tags(self) -> bool:
+        """Thinking comes inside of the text."""
+        return bool(getattr(self.settings, "think_tags", False))
+
+    def max_tokens_member(self, model: str) -> str:
+        """What the limit of output tokens is called for this model: `max_tokens` or `max_completion_tokens`."""
+        return "max_tokens"
+
+    def developer_role(self, model: str) -> bool:
+        """True where the role `developer` is known; else it becomes `system`."""
+        return False
+
+    # --- raw lane ---
+
+    def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
+        """The deviations of this upstream, on the client's own body."""
+        model = candidate.endpoint.model.id
+        self.adapt(members, model)
+        if any(name in members for name in REASONING_MEMBERS):
+            self._patch_reasoning(members)
+        if (stop := members.get("stop")) is not None and self.stop_limit is not None and bytes(stop)[:1] == b"[":
+            stops = wire.decode_any(stop)
+            members["stop"] = Raw(wire.encode(stops[: self.stop_limit]))
+        if "messages" in members:
+            members["messages"] = self._messages(members["messages"], model)
+
+    def adapt(self, members: dict[str, Any], model: str) -> None:
+        """What both lanes do to the top level of a body."""
+        for name in self.drops & members.keys():
+            del members[name]
+        name = self.max_tokens_member(model)
+        for other in ("max_tokens", "max_completion_tokens"):
+            if other != name and other in members:
+                members[name] = members.pop(other)
+        if not self.stream_usage:
+            members.pop("stream_options", None)
+
+    def _patch_reasoning(self, members: dict[str, Raw]) -> None:
+        """All forms of asking for thought as the upstream's own; the bytes stay where they are that already."""
+        form = self.reasoning_form
+        if form == "object":
+            return
+        config = reasoning_config(members)
+        own = {"effort": "reasoning_effort", "thinking": "thinking"}.get(form)
+        if own in members and (own == "thinking" or self.efforts is None) and "reasoning" not in members:
+            for name in REASONING_MEMBERS:
+                if name != own:
+                    members.pop(name, None)
+            return
+        for name in REASONING_MEMBERS:
+            members.pop(name, None)
+        if config is not None:
+            for name, value in encode.reasoning(form, config, self.efforts).items():
+                members[name] = Raw(wire.encode(value))
+
+    def _messages(self, raw: Raw, model: str) -> Raw:
+        if self.keeps != EXTRAS:
+            raw = plain_messages(raw, self.keeps)
+        if not self.developer_role(model) and b'"developer"' in bytes(raw):
+            messages = wire.decode_list(raw)
+            for message in messages:
+                if message.get("role") == Raw(b'"developer"'):
+                    message["role"] = Raw(b'"system"')
+            raw = Raw(wire.encode(messages))
+        return raw
+
+    # --- hub lane ---
+
+    def encode(self, request: ChatRequest) -> Outgoing:
+        """The request as a body of this upstream."""
+        body, dropped, warnings = encode.body(request, self)
+        return Outgoing(path="/chat/completions", body=wire.encode(body), dropped=dropped, warnings=warnings)
+
+    def decode(self, body: bytes) -> Reply:
+        """A whole answer."""
+        return decode.reply(body, self.error, think_tags=self.think_tags)
+
+    def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
+        """A stream."""
+        return decode.events(stream, self.error, think_tags=self.think_tags)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """What went wrong, in the words that OpenAI and its likenesses use."""
+        error = error_of(status, headers, body)
+        if error.kind == "invalid_request" and (kind := _kind(body)):
+            return type(error)(
+                error.message,
+                kind=kind,
+                param=error.param,
+                upstream_status=error.upstream_status,
+                provider_code=error.provider_code,
+            )
+        return error
+
+    async def models(self) -> list[Model]:
+        """What the upstream lists at `/models`. Raises UpstreamError."""
+        if not self.credentials:
+            return []
+        response = await self.request(Outgoing(path="/models", method="GET"), self.credentials[0])
+        try:
+            body = await read_body(response, MAX_LIST_BYTES)
+            if response.status != 200:
+                raise self.cleaned(self.error(response.status, response.headers, body))
+        finally:
+            response.close()
+        try:
+            return listed(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("the upstream's list of models cannot be read") from error
+
+
+_KINDS = (
+    ("context_length_exceeded", re.compile(r"context_length|too_many_prompt_tokens|total length of all messages")),
+    ("unsupported_image_format", re.compile(r"invalid_image_format|unsupported image")),
+    ("image_too_large", re.compile(r"image_too_large|image (?:is )?too large")),
+    (
+        "image_download_failed",
+        re.compile(r"(?:downloading|download|fetch(?:ing)?) (?:the )?(?:file|image)|invalid_image_url"),
+    ),
+    ("invalid_image", re.compile(r"invalid_image|invalid_base64|image_parse_error")),
+    ("content_policy_violation", re.compile(r"content_filter|content_policy|responsibleaipolicy")),
+    ("string_too_long", re.compile(r"string_above_max_length|string_too_long")),
+)
+
+
+def _kind(body: bytes) -> str | None:
+    """The kind of a 400, by what its body says."""
+    said = body[:4000].decode(errors="replace").lower()
+    return next((kind for kind, pattern in _KINDS if pattern.search(said)), None)
+
+
+class _Listed(Struct):
+    """An entry of `/models`. The context's length goes by many names."""
+
+    id: str
+    name: Any = None
+    created: Any = None
+    context_length: Any = None
+    context_window: Any = None
+    max_model_len: Any = None
+    max_context_length: Any = None
+
+
+class _List(Struct):
+    data: list[_Listed] = []
+
+
+_decode_list = msgspec.json.Decoder(_List | list[_Listed]).decode
+
+
+def listed(body: bytes) -> list[Model]:
+    """The models of a `/models` answer. Raises msgspec.DecodeError. Together answers a bare list (2026-08)."""
+    found = _decode_list(body)
+    entries = found if isinstance(found, list) else found.data
+    return [
+        Model(
+            id=each.id,
+            name=each.name if isinstance(each.name, str) else "",
+            created=each.created if isinstance(each.created, int) else 0,
+            context_length=next(
+                (
+                    length
+                    for length in (
+                        each.context_length,
+                        each.context_window,
+                        each.max_model_len,
+                        each.max_context_length,
+                    )
+                    if isinstance(length, int) and length > 0
+                ),
+                0,
+            ),
+        )
+        for each in entries
+    ]
+

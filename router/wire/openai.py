@@ -156,9 +156,9 @@ class ChosenTool(Struct):
 
 
 class JsonSchema(Struct):
-    """`json_schema` of a response format."""
+    """`json_schema` of a response format. OpenAI insists on `name`, other upstreams and their clients do not."""
 
-    name: str
+    name: str = "response"
     schema: dict[str, Raw] | None = None
     strict: bool | None = None
     description: str | None = None

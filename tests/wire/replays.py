@@ -16,6 +16,9 @@ REFRAMED = {
     "gemini-9b0298": "streamGenerateContent without alt=sse answers a JSON array; the router always asks for events",
 }
 
+#: members whose recorded value the contract refuses, with the reason
+REFUSED = {"groq-282416": ("service_tier", "`on_demand` is Groq's own word; the contract lists the tiers")}
+
 #: members that mean something to the router itself: a recorded client meant OpenRouter with them
 ROUTER_MEMBERS = ("models", "provider", "transforms", "plugins", "route", "preset")
 
@@ -35,7 +38,8 @@ def question(recording: Recording, instance: str) -> dict[str, Any]:
     asked = recording.asked if recording.dialect == "openai-chat" else None
     if asked is None:
         return plausible(recording) | {"model": f"{instance}/{recording.model}"}
-    body = {name: value for name, value in asked.items() if name not in ROUTER_MEMBERS}
+    refused, _ = REFUSED.get(recording.name, ("", ""))
+    body = {name: value for name, value in asked.items() if name not in (*ROUTER_MEMBERS, refused)}
     # a suffix such as ":free" of OpenRouter's ids means something to the router as well
     body["model"] = f"{instance}/{recording.model.split(':')[0]}"
     if streams(recording):

@@ -71,7 +71,7 @@ class Block(Struct, kw_only=True):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: Raw | None = None
+    input: Raw = Raw()
     tool_use_id: str | None = None
 
 
@@ -94,7 +94,7 @@ class Delta(Struct, kw_only=True):
     partial_json: str | None = None
     thinking: str | None = None
     signature: str | None = None
-    citation: Raw | None = None
+    citation: Raw = Raw()
     stop_reason: str | None = None
     stop_sequence: str | None = None
 
@@ -105,10 +105,10 @@ class Frame(Struct, kw_only=True):
     type: str
     index: int = 0
     message: Message | None = None
-    content_block: Raw | None = None
+    content_block: Raw = Raw()
     delta: Delta | None = None
     usage: Usage | None = None
-    error: Raw | None = None
+    error: Raw = Raw()
 
 
 class Kind(Struct, kw_only=True):

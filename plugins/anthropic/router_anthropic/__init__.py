@@ -46,8 +46,7 @@ class Anthropic(Provider):
 
     def __init__(self, slug: str, settings: Any, timeouts: Timeouts) -> None:
         super().__init__(slug, settings, timeouts)
-        self._models = load_catalogue(__name__)
-        self._max_output = {id: model.max_output for model in self._models for id in (model.id, *model.aliases)}
+        self._max_output = {id: model.max_output for model in self.catalogue() for id in (model.id, *model.aliases)}
         self._betas = next((text for name, text in settings.headers.items() if name.lower() == "anthropic-beta"), "")
 
     def headers(self, key: str) -> dict[str, str]:
@@ -73,7 +72,7 @@ class Anthropic(Provider):
 
     def catalogue(self) -> list[Model]:
         """The models that ship with the plugin."""
-        return self._models
+        return load_catalogue(__name__)
 
     async def models(self) -> list[Model]:
         """All pages of `GET /v1/models`."""

@@ -122,7 +122,7 @@ class Answer:
             case "content_block_delta" if frame.delta is not None:
                 event = self.grow(frame.index, frame.delta, data)
                 return () if event is None else (event,)
-            case "content_block_start" if frame.content_block is not None:
+            case "content_block_start" if frame.content_block:
                 return self.open(frame.index, frame.content_block)
             case "content_block_stop":
                 return self.close(frame.index)
@@ -287,7 +287,7 @@ class _Text:
     def grown(self, delta: wire.Delta, data: str) -> Event | None:
         if delta.text:
             return self._so_far.text(delta.text)
-        if delta.citation is not None:
+        if delta.citation:
             self._citations.append(delta.citation)
         return None
 
@@ -430,5 +430,6 @@ class _Held:
         return Raw(msgspec.json.encode(whole))
 
 
-def _json_text(raw: Raw | None) -> str:
-    return "{}" if raw is None else bytes(raw).decode()
+def _json_text(raw: Raw) -> str:
+    text = bytes(raw).decode()
+    return "{}" if text in ("", "null") else text

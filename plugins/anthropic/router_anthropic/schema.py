@@ -32,7 +32,11 @@ _BEYOND = frozenset(
         "$dynamicRef",
     }
 )
-_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+#: kept with these values alone
+_LIMITED: dict[str, frozenset[object]] = {
+    "format": frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}),
+    "minItems": frozenset({0, 1}),
+}
 
 
 class Beyond(Exception):
@@ -72,12 +76,12 @@ def _closed(node: object) -> dict[str, Any]:
         if name in _KEPT:
             out[name] = value
         elif name in _NAMED:
-            out[name] = {each: _closed(inner) for each, inner in value.items()}
+            out[name] = _all_closed(value)
         elif name in _NESTED:
-            out[name] = [_closed(each) for each in value] if isinstance(value, list) else _closed(value)
+            out[name] = _nested(value)
         elif name == "oneOf":
-            out["anyOf"] = [_closed(each) for each in value]
-        elif (name == "format" and value in _FORMATS) or (name == "minItems" and value in (0, 1)):
+            out["anyOf"] = _nested(value)
+        elif name in _LIMITED and isinstance(value, str | int) and value in _LIMITED[name]:
             out[name] = value
         elif name not in ("additionalProperties", "discriminator", "$schema", "$id"):
             told[name] = value
@@ -87,6 +91,16 @@ def _closed(node: object) -> dict[str, Any]:
         limits = ", ".join(f"{name}: {msgspec.json.encode(value).decode()}" for name, value in told.items())
         out["description"] = "\n".join(filter(None, (out.get("description"), f"{{{limits}}}")))
     return out
+
+
+def _nested(value: object) -> Any:
+    return [_closed(each) for each in value] if isinstance(value, list) else _closed(value)
+
+
+def _all_closed(nodes: object) -> dict[str, Any]:
+    if not isinstance(nodes, dict):
+        raise Beyond
+    return {name: _closed(node) for name, node in nodes.items()}
 
 
 def _is_object(node: dict[str, Any]) -> bool:

@@ -33,12 +33,13 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 class Turn(Struct, kw_only=True):
-    """One turn. `results` are its answers to the calls of the turn before; `calls` the ids of its own, ours by the client's."""
+    """One turn. `results` are its answers to the calls of the turn before; `calls` the ids of its own, by the client's
+    id: several where it used one twice."""
 
     role: str
     content: list[Block] = field(default_factory=list)
     results: dict[str, Block] = field(default_factory=dict)
-    calls: dict[str, str] = field(default_factory=dict)
+    calls: dict[str, list[str]] = field(default_factory=dict)
     extra: dict[str, Raw] = field(default_factory=dict)
 
     def wire(self) -> dict[str, Any]:
@@ -110,9 +111,10 @@ class Conversation:
     def _result(self, part: ToolResult) -> None:
         content = [inner for each in part.content if (inner := block(each)) is not None]
         before = self._before()
-        id = before.calls.get(part.tool_call_id) if before else None
+        ids = before.calls.get(part.tool_call_id, []) if before else []
         turn = self._turn("user")
-        if id is None or id in turn.results:
+        id = next((each for each in ids if each not in turn.results), None)
+        if id is None:
             # Nobody asked for it (the call was cut off, or it is a second answer): it is said in words.
             turn.content.append({"type": "text", "text": f"[result of tool call {part.tool_call_id}]"})
             turn.content += content
@@ -141,7 +143,7 @@ class Conversation:
         for each in made:
             if each["type"] == "tool_use":
                 client_id, each["id"] = each["id"], self._id(each["id"])
-                turn.calls[client_id] = each["id"]
+                turn.calls.setdefault(client_id, []).append(each["id"])
         turn.content += made
         if self._own_extra:
             turn.extra.update(message.extra)
@@ -198,12 +200,13 @@ class Conversation:
     def _answer_all(self) -> None:
         """Each call gets its answer, in the order of the calls."""
         for index, turn in enumerate(list(self.turns)):
-            if not turn.calls:
+            called = [each["id"] for each in turn.content if each["type"] == "tool_use"]
+            if not called:
                 continue
             if index + 1 == len(self.turns):
                 self.turns.append(Turn(role="user"))
             answers = self.turns[index + 1]
-            answers.results = {id: answers.results.get(id) or _unanswered(id) for id in turn.calls.values()}
+            answers.results = {id: answers.results.get(id) or _unanswered(id) for id in called}
 
     def _pair_server_tools(self) -> None:
         """Take out what is left of a tool that Anthropic ran, where the call or its result is missing: halves are refused."""

@@ -9,12 +9,23 @@ from urllib.parse import quote
 
 import msgspec
 
-from router.call import Candidate
-from router.errors import UpstreamError, UpstreamUnavailable
-from router.hookspecs import hookimpl
-from router.model import ChatRequest, Event, Model, Reply
-from router.provider import Automatic, Outgoing, Provider, ProviderSettings, load_catalogue, read_body
-from router.sse import MessageEvent
+from router import (
+    Automatic,
+    Candidate,
+    ChatRequest,
+    Event,
+    MessageEvent,
+    Model,
+    Outgoing,
+    Provider,
+    ProviderSettings,
+    Reply,
+    Upstream,
+    UpstreamError,
+    UpstreamUnavailable,
+    hookimpl,
+    load_catalogue,
+)
 from router.wire.gemini import ListedModel, ModelList
 
 from . import decode, encode, errors
@@ -23,7 +34,6 @@ _decode_list = msgspec.json.Decoder(ModelList).decode
 _YOUTUBE = re.compile(r"https?://(?:(?:www|m)\.)?(?:youtube\.com|youtu\.be)/", re.IGNORECASE)
 #: pages of the list of models; Google sends 1000 models a page
 _MAX_PAGES = 10
-_MAX_LIST_BYTES = 8 * 1024 * 1024
 
 
 class GeminiSettings(ProviderSettings, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +112,7 @@ class Gemini(Provider):
         )
         response = await self.request(Outgoing(path=path, method="GET"), self.credentials[0])
         async with response:
-            body = await read_body(response, _MAX_LIST_BYTES)
+            body = await Upstream(response=response).read()
             if response.status != 200:
                 raise self.cleaned(self.error(response.status, response.headers, body))
         try:

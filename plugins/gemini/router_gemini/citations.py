@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from router.model import Citation
+from router import Citation
 from router.wire.gemini import CitationMetadata, CitationSource, GroundingChunk, GroundingMetadata, Segment, Source
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from router.model import (
+from router import (
     AnyPart,
     Audio,
     File,

@@ -10,25 +10,26 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from router.errors import StreamTruncated, UpstreamUnavailable
-from router.model import (
+from router import (
     Audio,
     Event,
     Finish,
     FinishReason,
     Fold,
     Image,
+    MessageEvent,
     Opaque,
     PartDone,
     ReasoningDelta,
     Reply,
     Start,
     Stop,
+    StreamTruncated,
     TextDelta,
     ToolDelta,
+    UpstreamUnavailable,
     Usage,
 )
-from router.sse import MessageEvent
 from router.wire.gemini import (
     Answer,
     Blob,

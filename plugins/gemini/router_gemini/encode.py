@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from router.model import ChatRequest, ResponseFormat, ToolChoice
-from router.model import Tool as HubTool
+from router import ChatRequest, ResponseFormat, ToolChoice
+from router import Tool as HubTool
 from router.wire.gemini import (
     FunctionCallingConfig,
     FunctionDeclaration,

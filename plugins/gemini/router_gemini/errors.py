@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from router.errors import UpstreamError, UpstreamRejected, UpstreamUnauthorized
-from router.provider import error_of
+from router import UpstreamError, UpstreamRejected, UpstreamUnauthorized, UpstreamUnavailable, error_of
 from router.wire.gemini import Failure, Status
 
 #: HTTP statuses of errors inside a stream that name no number
@@ -55,6 +54,8 @@ def error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError
         found.retry_after_s = delay_s
     if status == 400:
         return _bad_request(found, said)
+    if status == 499:  # Google cancelled it, nobody here did
+        return UpstreamUnavailable(found.message, upstream_status=499, provider_code=found.provider_code)
     return found
 
 

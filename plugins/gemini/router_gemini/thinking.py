@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.model import ReasoningConfig
+from router import ReasoningConfig
 from router.wire.gemini import ThinkingConfig
 
 from .traits import Traits

@@ -47,3 +47,11 @@ def test_an_odd_delay_is_no_delay(delay: str | None, gemini: Gemini) -> None:
 )
 def test_any_body_is_some_error(body: bytes, gemini: Gemini) -> None:
     assert gemini.error(500, {}, body).status == 502
+
+
+def test_a_call_that_google_cancelled_may_be_asked_again(gemini: Gemini) -> None:
+    body = {"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}
+
+    error = gemini.error(499, {}, json.dumps(body).encode())
+
+    assert (error.status, error.falls_over) == (502, True)

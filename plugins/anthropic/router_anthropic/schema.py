@@ -18,6 +18,8 @@ _KEPT = frozenset({"type", "title", "description", "enum", "const", "default", "
 #: one schema or several below these
 _NESTED = ("items", "anyOf", "allOf")
 _NAMED = ("properties", "$defs", "definitions")
+#: not at the top of a tool's input
+_CHOICES = ("anyOf", "oneOf", "allOf")
 #: cannot be said in another way
 _BEYOND = frozenset(
     {
@@ -57,12 +59,44 @@ def structured(schema: Raw) -> dict[str, Any] | None:
 
 def as_object(schema: Raw | None) -> dict[str, Any] | Raw:
     """The schema of a tool's input, which must be an object's: the client's own bytes where it is one already."""
-    if schema is None:
+    root = {} if schema is None else _decode(schema)
+    if not isinstance(root, dict) or not root:
         return {"type": "object", "properties": {}}
-    root = _decode(schema)
-    if not isinstance(root, dict):
-        return {"type": "object", "properties": {}}
-    return schema if root.get("type") == "object" else {**root, "type": "object"}
+    if any(name in root for name in _CHOICES):
+        return _one_object(root)
+    return {**root, "type": "object"} if root.get("type") != "object" or schema is None else schema
+
+
+def _one_object(root: dict[str, Any]) -> dict[str, Any]:
+    """Choices at the top, which Anthropic refuses, as one object with the properties of all; required is what all of them require."""
+    merged = {name: value for name, value in root.items() if name not in _CHOICES} | {"type": "object"}
+    properties: dict[str, Any] = {}
+    required: set[str] = set(_list(root.get("required")))
+    for name in _CHOICES:
+        variants = [each for each in (_resolved(root, each) for each in _list(root.get(name))) if each]
+        for variant in variants:
+            properties |= variant.get("properties") or {}
+        wanted = [set(_list(variant.get("required"))) for variant in variants]
+        if wanted:
+            required |= set.union(*wanted) if name == "allOf" else set.intersection(*wanted)
+    merged["properties"] = properties | (root.get("properties") or {})
+    if required:
+        merged["required"] = sorted(required)
+    return merged
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _resolved(root: dict[str, Any], variant: object) -> dict[str, Any]:
+    """A variant itself, or the definition that it names; empty where it is none."""
+    if isinstance(variant, dict) and isinstance(variant.get("$ref"), str):
+        try:
+            variant = _target(root, variant["$ref"])
+        except Beyond:
+            return {}
+    return variant if isinstance(variant, dict) else {}
 
 
 def _closed(node: object) -> dict[str, Any]:

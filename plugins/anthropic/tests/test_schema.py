@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
-from router_anthropic.schema import structured
+from router_anthropic.schema import as_object, structured
 
 
 def narrowed(schema: Any) -> dict[str, Any] | None:
@@ -79,6 +79,48 @@ def test_one_of_is_any_of() -> None:
 )
 def test_what_structured_outputs_cannot_say(schema: Any) -> None:
     assert narrowed(schema) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        (None, {"type": "object", "properties": {}}),
+        (True, {"type": "object", "properties": {}}),
+        ({}, {"type": "object", "properties": {}}),
+        ({"properties": {"a": {}}}, {"type": "object", "properties": {"a": {}}}),
+        (
+            {
+                "type": "object",
+                "properties": {"c": {}},
+                "required": ["c"],
+                "oneOf": [{"$ref": "#/$defs/A"}, {"properties": {"b": {}, "k": {}}, "required": ["b", "k"]}, 3],
+                "$defs": {"A": {"properties": {"a": {}, "k": {}}, "required": ["a", "k"]}},
+            },
+            {
+                "type": "object",
+                "properties": {"a": {}, "b": {}, "c": {}, "k": {}},
+                "required": ["c", "k"],
+                "$defs": {"A": {"properties": {"a": {}, "k": {}}, "required": ["a", "k"]}},
+            },
+        ),
+        (
+            {"allOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}, "required": ["b"]}]},
+            {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a", "b"]},
+        ),
+    ],
+)
+def test_the_input_of_a_tool_is_one_object(schema: Any, sent: dict[str, Any]) -> None:
+    raw = None if schema is None else Raw(json.dumps(schema).encode())
+
+    made = as_object(raw)
+
+    assert made == sent
+
+
+def test_a_schema_that_is_an_objects_keeps_its_bytes() -> None:
+    raw = Raw(b'{ "type" : "object" }')
+
+    assert as_object(raw) is raw
 
 
 def test_many_paths_to_one_definition_are_followed_once() -> None:

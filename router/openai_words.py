@@ -236,12 +236,18 @@ class ToolCalls:
 
 
 def _function(given: wire.ToolFragment) -> tuple[str, str, bool]:
-    """Name, arguments as text, and whether it is a custom tool's call."""
-    if given.custom is not None and given.custom.name is not None:
-        return text_of(given.custom.name), text_of(given.custom.input), True
-    if given.function is None:
-        return "", text_of(given.custom.input) if given.custom else "", given.custom is not None
-    return text_of(given.function.name), text_of(given.function.arguments), False
+    """Name, arguments as text, and whether it is a custom tool's call. Snowflake sends an empty one along (2026-08)."""
+    function, custom = given.function, given.custom
+    if custom is not None and (custom.name or function is None):
+        return text_of(custom.name), text_of(custom.input), True
+    if function is None:
+        return "", "", False
+    return text_of(function.name), text_of(function.arguments), False
+
+
+def legacy_call(delta: wire.Delta) -> bool:
+    """True where a tool is called in the form of 2023. Snowflake sends an empty one along (2026-08)."""
+    return bool(delta.function_call) and bool(delta.function_call.name or delta.function_call.arguments)
 
 
 def text_of(value: Any) -> str:

@@ -240,4 +240,3 @@ def listed(body: bytes) -> list[Model]:
         )
         for each in entries
     ]
-

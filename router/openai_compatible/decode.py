@@ -25,7 +25,7 @@ from ..model import (
     TextDelta,
     ToolDelta,
 )
-from ..openai_words import ErrorReader, ToolCalls, failure, merge_usage, reason_of, text_of, usage_of
+from ..openai_words import ErrorReader, ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
 from ..sse import MessageEvent
 from ..wire import openai as wire
 from .think import ThinkTags
@@ -50,7 +50,7 @@ async def events(
 
 def reply(body: bytes, read_error: ErrorReader, *, think_tags: bool = False) -> Reply:
     """A whole answer. Raises an UpstreamError where it is none."""
-    reader, fold = Reader(read_error, think_tags=think_tags), Fold()
+    reader, fold = Reader(read_error, think_tags=think_tags, whole=True), Fold()
     if not body.strip():
         raise UpstreamUnavailable("the upstream's answer is empty")
     for event in reader.read(body):
@@ -61,10 +61,11 @@ def reply(body: bytes, read_error: ErrorReader, *, think_tags: bool = False) -> 
 
 
 class Reader:
-    """Reads chunks, or one whole answer, into events."""
+    """Reads chunks, or one `whole` answer, into events."""
 
-    def __init__(self, read_error: ErrorReader, *, think_tags: bool = False) -> None:
+    def __init__(self, read_error: ErrorReader, *, think_tags: bool = False, whole: bool = False) -> None:
         self._read_error = read_error
+        self._whole = whole
         self._think_tags = think_tags
         self._choices: dict[int, _Choice] = {}
         self._counted: dict[str, Any] = {}
@@ -90,7 +91,7 @@ class Reader:
             index = given.index if isinstance(given.index, int) else 0
             choice = self._choices.get(index)
             if choice is None:
-                choice = self._choices[index] = _Choice(index, self._think_tags)
+                choice = self._choices[index] = _Choice(index, self._think_tags, self._whole)
             yield from choice.read(given)
 
     def _look_for_error(self, chunk: wire.Chunk, data: str | bytes) -> None:
@@ -142,8 +143,9 @@ def _sources(chunk: wire.Chunk) -> list[Citation]:
 class _Choice:
     """One choice while it is read."""
 
-    def __init__(self, index: int, think_tags: bool) -> None:
+    def __init__(self, index: int, think_tags: bool, whole: bool) -> None:
         self.index = index
+        self._whole = whole
         self.word: str | None = None
         self.native: str | None = None
         self._calls = ToolCalls()
@@ -154,7 +156,8 @@ class _Choice:
 
     def read(self, given: wire.Choice) -> Iterator[Event]:
         """The events of this choice in one chunk."""
-        delta = given.delta or given.message
+        # Perplexity sends both: in a stream the message is all that was said so far (2026-08)
+        delta = (given.message or given.delta) if self._whole else (given.delta or given.message)
         if delta is not None:
             yield from self._reasoning(delta)
             yield from self._content(delta.content, given.logprobs)
@@ -237,7 +240,7 @@ class _Choice:
 
     def _tools(self, delta: wire.Delta) -> Iterator[Event]:
         given = list(delta.tool_calls or ())
-        if delta.function_call and (delta.function_call.name or delta.function_call.arguments):
+        if delta.function_call and legacy_call(delta):
             given.append(wire.ToolFragment(index=0, function=delta.function_call))
         for each in self._calls.add(given):
             yield ToolDelta(index=each.index, id=each.id, name=each.name, arguments=each.arguments, choice=self.index)

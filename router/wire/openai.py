@@ -172,6 +172,9 @@ class Format(Struct):
     grammar: str | None = None
 
 
+decode_format = msgspec.json.Decoder(Format | None).decode
+
+
 class Reasoning(Struct):
     """`reasoning`: the router's own form of asking for thought."""
 

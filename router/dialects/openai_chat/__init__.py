@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ...model import ChatRequest, Reply
 from ..base import Dialect, Flow, Path
-from . import answer, common, peek
+from . import answer, common, encode, peek
+from .decode import decode
 from .patch import patch
 from .tap import Tap
 
@@ -42,6 +44,10 @@ class OpenAIChat(Dialect):
         """Raw lane: the body for this candidate."""
         return patch(call, candidate)
 
+    def decode(self, head: Head) -> ChatRequest:
+        """Hub lane: the whole request."""
+        return decode(head)
+
     def tap(self, call: Call) -> Flow:
         """Raw lane, stream."""
         return Tap(call)
@@ -53,6 +59,14 @@ class OpenAIChat(Dialect):
     def final_answer(self, call: Call, body: bytes) -> bytes:
         """Raw lane, plain: print the answer."""
         return answer.write(call, body)
+
+    def encoder(self, call: Call) -> Flow:
+        """Hub lane, stream."""
+        return encode.Encoder(call)
+
+    def reply(self, call: Call, reply: Reply) -> bytes:
+        """Hub lane, plain."""
+        return encode.reply(call, reply)
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and envelope."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import UpstreamError, UpstreamUnavailable
-from ...openai_words import ToolCalls, failure, merge_usage, reason_of, text_of, usage_of
+from ...openai_words import ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
 from ...wire import openai as wire
 from .common import debug_object, provider_of, usage_object
 from .tap import tool_call
@@ -57,13 +57,18 @@ def _failure(call: Call, error: Raw) -> UpstreamError:
 
 def _characters(message: wire.Delta) -> int:
     said = [message.content, message.refusal, message.reasoning or message.reasoning_content]
-    for called in message.tool_calls or ():
-        said.append(called.function.arguments if called.function else called.custom.input if called.custom else "")
-    return sum(len(text_of(each)) for each in said)
+    said += [_arguments(called) for called in message.tool_calls or ()]
+    return sum(len(text_of(each)) for each in said if each)
+
+
+def _arguments(called: wire.ToolFragment) -> Any:
+    if called.function is not None:
+        return called.function.arguments
+    return called.custom.input if called.custom is not None else ""
 
 
 def _has_tools(message: wire.Delta | None) -> bool:
-    return message is not None and bool(message.tool_calls or message.function_call)
+    return message is not None and bool(message.tool_calls or legacy_call(message))
 
 
 def write(call: Call, body: bytes) -> bytes:
@@ -120,7 +125,9 @@ def _message(call: Call, message: wire.Delta, raw: dict[str, Raw]) -> dict[str, 
     if not message.role:
         members["role"] = "assistant"
     _reasoning(call, message, members)
-    for name in ("function_call", "tool_calls", "audio"):
+    if not legacy_call(message):
+        members.pop("function_call", None)
+    for name in ("tool_calls", "audio"):
         if not getattr(message, name):
             members.pop(name, None)
     if message.tool_calls:

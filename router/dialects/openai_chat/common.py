@@ -118,14 +118,13 @@ def _metadata(error: RouterError, status: int) -> dict[str, Any]:
 
 def error_chunk(call: Call, error: RouterError) -> bytes:
     """The frames that end a stream which has begun: the error as a chunk, then the end mark."""
-    code: str | int = error.status if number_codes(call) else error.code
-    chunk = {
+    chunk: dict[str, Any] = {
         "id": call.id,
         "object": "chat.completion.chunk",
         "created": int(call.created_unix),
         "model": call.model_id,
         "provider": provider_of(call),
-        "error": {"code": code, "message": _message(error), "metadata": _metadata(error, error.status)},
+        "error": error_object(call, error),
         "choices": [
             {"index": index, "delta": {"content": ""}, "finish_reason": "error", "native_finish_reason": None}
             for index in range(max(call.head.n, 1))
@@ -134,6 +133,12 @@ def error_chunk(call: Call, error: RouterError) -> bytes:
     if call.metadata is not None:
         chunk["openrouter_metadata"] = call.metadata
     return frame(wire.encode(chunk)) + DONE
+
+
+def error_object(call: Call, error: RouterError) -> dict[str, Any]:
+    """An error inside of an answer that has begun."""
+    code: str | int = error.status if number_codes(call) else error.code
+    return {"code": code, "message": _message(error), "metadata": _metadata(error, error.status)}
 
 
 def number_codes(call: Call) -> bool:

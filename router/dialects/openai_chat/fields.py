@@ -142,7 +142,6 @@ _decode_metadata = msgspec.json.Decoder(dict[str, str | list[str] | None] | None
 _decode_tools = msgspec.json.Decoder(list[wire.PeekedTool] | None).decode
 _decode_functions = msgspec.json.Decoder(list[wire.Named] | None).decode
 _decode_choice = msgspec.json.Decoder(str | wire.ChosenTool | None).decode
-_decode_format = msgspec.json.Decoder(wire.Format | None).decode
 _decode_reasoning = msgspec.json.Decoder(wire.Reasoning | None).decode
 _decode_preferences = msgspec.json.Decoder(Preferences | None).decode
 _decode_plugins = msgspec.json.Decoder(list[dict[str, Any]] | None).decode
@@ -278,7 +277,7 @@ _decode_function_call = msgspec.json.Decoder(str | wire.Named | None).decode
 def response_format(raw: Raw) -> wire.Format | None:
     """The form that the answer must have."""
     wanted = "an object with type text, json_object, json_schema, grammar or python"
-    value: wire.Format | None = convert(_decode_format, "response_format", raw, wanted)
+    value: wire.Format | None = convert(wire.decode_format, "response_format", raw, wanted)
     if value is None:
         return None
     if value.type == "json_schema" and value.json_schema is None:

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...model import Event
-from ...openai_words import Fragment, ToolCalls, failure, merge_usage, reason_of, text_of, usage_of
+from ...openai_words import Fragment, ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
 from ...sse import Frames, data_of
 from ...wire import openai as wire
 from .common import DONE, debug_object, provider_of, usage_apart, usage_object
@@ -247,9 +247,10 @@ class Tap:
         before = len(members)
         thought = self._reasoning(delta, members)
         called, plain = self._tools(choice, delta, members)
-        for name in ("role", "function_call"):
-            if name in members and not wire.given(members[name]):
-                del members[name]
+        if not legacy_call(delta):
+            members.pop("function_call", None)
+        if "role" in members and not delta.role:
+            del members["role"]
         said = called + "".join(text_of(each) for each in (delta.content, delta.refusal) if each)
         self._call.outcome.output_chars += len(said) + len(thought)
         if _any(delta, _CONTENT) or (thought and not self._hide):
@@ -280,7 +281,7 @@ class Tap:
         arguments came."""
         if not delta.tool_calls:
             members.pop("tool_calls", None)
-            choice.tools = choice.tools or bool(delta.function_call)
+            choice.tools = choice.tools or legacy_call(delta)
             return "", True
         choice.tools = True
         given = wire.decode_list(members["tool_calls"])

@@ -7,7 +7,7 @@ deviations of the many upstreams that call themselves compatible.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -324,13 +324,21 @@ def effort_of(config: ReasoningConfig, known: frozenset[str] | None = None) -> s
         effort = "medium"
     else:
         return None
-    if known is not None and effort not in known:
-        effort = _NEAREST.get(effort, effort)
-        return effort if effort in known else None
-    return effort
+    return effort if known is None else nearest_effort(effort, known)
 
 
-_NEAREST = {"max": "high", "xhigh": "high", "minimal": "low"}
+_LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def nearest_effort(effort: str, known: Collection[str]) -> str | None:
+    """The effort that is known and nearest to the wanted one, of two the weaker; None where none is known at all."""
+    if effort in known:
+        return effort
+    if effort not in _LADDER:
+        return None
+    wanted = _LADDER.index(effort)
+    steps = [(abs(wanted - step), step) for step, name in enumerate(_LADDER) if name in known]
+    return _LADDER[min(steps)[1]] if steps else None
 
 
 # --- messages on their way back ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 
 from ..call import Candidate
 from ..errors import UpstreamError, UpstreamUnavailable
-from ..model import ChatRequest, Event, Model, Reply
+from ..model import ChatRequest, Event, Model, ReasoningConfig, Reply
 from ..openai_words import REASONING_MEMBERS, plain_messages, reasoning_config
 from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
 from ..sse import MessageEvent
@@ -77,14 +77,18 @@ class OpenAICompatible(Provider):
         """True where the role `developer` is known; else it becomes `system`."""
         return False
 
+    def reasoning(self, config: ReasoningConfig, model: str) -> dict[str, Any]:
+        """The members that ask this model for this much thinking; none where it cannot be asked."""
+        return encode.reasoning(self.reasoning_form, config, self.efforts)
+
     # --- raw lane ---
 
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """The deviations of this upstream, on the client's own body."""
         model = candidate.endpoint.model.id
-        self.adapt(members, model)
         if any(name in members for name in REASONING_MEMBERS):
-            self._patch_reasoning(members)
+            self._patch_reasoning(members, model)
+        self.adapt(members, model)
         if (stop := members.get("stop")) is not None and self.stop_limit is not None and bytes(stop)[:1] == b"[":
             stops = wire.decode_any(stop)
             members["stop"] = Raw(wire.encode(stops[: self.stop_limit]))
@@ -92,7 +96,8 @@ class OpenAICompatible(Provider):
             members["messages"] = self._messages(members["messages"], model)
 
     def adapt(self, members: dict[str, Any], model: str) -> None:
-        """What both lanes do to the top level of a body."""
+        """What both lanes do to the top level of a body, when the members that ask for thinking are the upstream's already. The values
+        are Raw where they are the client's own."""
         for name in self.drops & members.keys():
             del members[name]
         name = self.max_tokens_member(model)
@@ -102,23 +107,20 @@ class OpenAICompatible(Provider):
         if not self.stream_usage:
             members.pop("stream_options", None)
 
-    def _patch_reasoning(self, members: dict[str, Raw]) -> None:
-        """All forms of asking for thought as the upstream's own; the bytes stay where they are that already."""
-        form = self.reasoning_form
-        if form == "object":
+    def _patch_reasoning(self, members: dict[str, Raw], model: str) -> None:
+        """All forms of asking for thought as the upstream's own; `thinking` stays as it is where that is the form."""
+        if self.reasoning_form == "object":
             return
         config = reasoning_config(members)
-        own = {"effort": "reasoning_effort", "thinking": "thinking"}.get(form)
-        if own in members and (own == "thinking" or self.efforts is None) and "reasoning" not in members:
-            for name in REASONING_MEMBERS:
-                if name != own:
-                    members.pop(name, None)
-            return
+        own = members.get("thinking") if self.reasoning_form == "thinking" and "reasoning" not in members else None
         for name in REASONING_MEMBERS:
             members.pop(name, None)
-        if config is not None:
-            for name, value in encode.reasoning(form, config, self.efforts).items():
-                members[name] = Raw(wire.encode(value))
+        if config is None:
+            return
+        for name, value in self.reasoning(config, model).items():
+            members[name] = Raw(wire.encode(value))
+        if own is not None and "thinking" in members:
+            members["thinking"] = own
 
     def _messages(self, raw: Raw, model: str) -> Raw:
         if self.keeps != EXTRAS:

@@ -40,6 +40,9 @@ _SAME = (
     *("verbosity", "service_tier", "cache_control"),
 )
 
+#: members that an upstream may call otherwise, or that only we asked for: gone is not dropped
+_OWN_FORMS = frozenset({"max_tokens", "max_completion_tokens", "stream_options"})
+
 
 def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, Any], list[str], list[str]]:
     """The body, the members that could not be expressed, and warnings."""
@@ -65,7 +68,7 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
     if request.response_format is not None:
         told["response_format"] = _response_format(request.response_format)
     if request.reasoning is not None:
-        asked = reasoning(provider.reasoning_form, request.reasoning, provider.efforts)
+        asked = provider.reasoning(request.reasoning, request.model)
         told |= asked
         if request.reasoning.on and not asked:
             dropped.append("reasoning")
@@ -73,8 +76,9 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
         told |= {name: raw for name, raw in request.extra.items() if name not in told}
     else:
         dropped += request.extra
-    dropped += sorted(provider.drops & told.keys())
+    before = told.keys() - _OWN_FORMS
     provider.adapt(told, request.model)
+    dropped += sorted(before - told.keys())
     return told, dropped, warnings
 
 

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from ..settings import Settings, convert
+from ..settings import Settings
 from ..store.database import Database
 from ..store.generations import Generations
 from . import options
@@ -45,17 +45,10 @@ def run(args: argparse.Namespace) -> int:
 async def _checked(args: argparse.Namespace) -> Configured:
     found = await configured(args)
     with sourced_here(path_of(args)):
-        _check_tables(found)
+        found.plugins.settings_of(found.settings)
     for slug, problem in found.made.broken.items():
         raise CommandError(f"providers.{slug}: {problem}")
     return found
-
-
-def _check_tables(found: Configured) -> None:
-    """Each `[plugins.<name>]` table by the Struct that its plugin declares."""
-    for declared in found.plugins.hook.router_settings():
-        for name, kind in declared.items():
-            convert(found.settings.plugins.tables.get(name, {}), kind, f"plugins.{name}")
 
 
 async def _check_ledger(settings: Settings) -> None:

@@ -25,7 +25,7 @@ LAYERS = (
     ("planning", "relay", "attempts", "ledger", "sink"),
     ("lifecycle", "builtin"),
     ("api", "dashboard"),
-    ("app", "cli", "__main__", "testing"),
+    ("app", "commands", "cli", "__main__", "testing"),
 )
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 #: builtins bring routes, for which they need the Struct that describes one

@@ -18,9 +18,6 @@ Block = dict[str, Any]
 FAMILY = "anthropic"
 #: the format of thinking that only Claude can read
 FORMAT = "anthropic-claude-v1"
-#: where files by their id are still in beta
-FILES_BETA = "files-api-2025-04-14"
-
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 #: documents of other types than PDF that are text
 _TEXTS = ("application/json", "application/xml", "application/x-yaml", "application/yaml", "application/csv")

@@ -14,7 +14,7 @@ import msgspec
 from router.model import ChatRequest, File, ResponseFormat, Tool, ToolResult
 from router.provider import Outgoing
 
-from .blocks import FAMILY, FILES_BETA, Block
+from .blocks import FAMILY, Block
 from .names import JSON_OUTPUT, upstream_name
 from .schema import as_object, structured
 from .thinking import Thinking, effort_of, thinking
@@ -34,6 +34,9 @@ _UNKNOWN = (
     "logprobs",
     "top_logprobs",
 )
+#: in beta, and wanted by what a request uses
+_FILES_BETA = "files-api-2025-04-14"
+_BINDING_BETA = "thinking-binding-controls-2026-08-01"
 _TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only", "standard_only": "standard_only"}
 #: tools that Anthropic runs or defines carry the date of their version
 _SERVER_TOOL = re.compile(rb'"type"\s*:\s*"[a-z_]+_\d{8}"')
@@ -73,8 +76,9 @@ def outgoing(request: ChatRequest, *, max_output: int = 0, betas: str = "") -> O
     body.update(_sampling(request, can, think, out))
     _rest(request, body, out)
     _limit_breakpoints(body, out)
-    if beta := _betas(request, betas):
-        out.headers["anthropic-beta"] = beta
+    if needed := _betas(request, think):
+        known = [each.strip() for each in betas.split(",") if each.strip()]
+        out.headers["anthropic-beta"] = ",".join(dict.fromkeys([*known, *needed]))
     out.body = _encode(body)
     return out
 
@@ -88,6 +92,10 @@ def _thinking(request: ChatRequest, can: Traits, talk: Conversation, max_output:
     if talk.ends_with_assistant and (think.budget or not can.prefill):
         out.warnings.append("this model continues no assistant message: it is asked to, in a message behind it")
         talk.ask_to_continue()
+    if can.binds and talk.replays_thinking and (think.config is None or think.config["type"] == "adaptive"):
+        # A chat cannot keep everything as it was: then rather no thinking of earlier turns than no answer.
+        drop = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+        think.config = (think.config or {"type": "adaptive"}) | drop
     return think
 
 
@@ -96,6 +104,8 @@ def _effort(request: ChatRequest, can: Traits, think: Thinking, out: Outgoing) -
     effort = think.effort or effort_of(request.verbosity, can)
     if effort is None and request.verbosity is not None:
         out.dropped.append("verbosity")
+    if think.config == {"type": "disabled"} and effort in ("xhigh", "max"):
+        effort = "high"  # no more is taken without thinking
     return {} if effort is None else {"effort": effort}
 
 
@@ -292,11 +302,11 @@ def _cacheable(body: dict[str, Any]) -> list[Block]:
     return found
 
 
-def _betas(request: ChatRequest, configured: str) -> str:
-    """The `anthropic-beta` header where the request needs one: what is configured, and what it uses."""
+def _betas(request: ChatRequest, think: Thinking) -> list[str]:
+    """What the request uses that is still in beta."""
     parts = [part for message in request.messages for part in message.content]
     parts += [inner for part in parts if isinstance(part, ToolResult) for inner in part.content]
-    if not any(isinstance(part, File) and part.file_id for part in parts):
-        return ""
-    known = [each.strip() for each in configured.split(",") if each.strip()]
-    return ",".join(dict.fromkeys([*known, FILES_BETA]))
+    betas = [_FILES_BETA] if any(isinstance(part, File) and part.file_id for part in parts) else []
+    if think.config is not None and "block_binding" in think.config:
+        betas.append(_BINDING_BETA)
+    return betas

@@ -31,6 +31,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     forced: bool = True
     #: an assistant message at the end is continued
     prefill: bool = True
+    #: thinking is refused behind another conversation than the one it was thought in, unless the request says to leave it out
+    binds: bool = False
     #: values of `output_config.effort`
     efforts: tuple[str, ...] = ()
 
@@ -58,6 +60,7 @@ def traits(model: str) -> Traits:
         structured=version >= (4, 5) or (line == "opus" and version == (4, 1)),
         forced=not (version >= (5, 1) if upper else version >= (5, 5) and line != "haiku") and _PREVIEW not in model,
         prefill=version < (4, 6),
+        binds=version >= (5, 1) and line != "mythos",
         efforts=_efforts(line, version),
     )
 

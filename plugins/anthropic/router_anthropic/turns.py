@@ -27,6 +27,7 @@ FIRST = "."
 #: asks for what prefill asked for, where the model takes none
 CONTINUE = "Continue your last message exactly where it ends. Do not repeat any of it."
 
+_NO_IMAGES = "images of assistant messages are not sent to Anthropic"
 _THOUGHTS = ("thinking", "redacted_thinking")
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _decode_any = msgspec.json.Decoder().decode
@@ -67,6 +68,11 @@ class Conversation:
     def ends_with_assistant(self) -> bool:
         """True for a prefill: the model is to continue its own words."""
         return bool(self.turns) and self.turns[-1].role == "assistant"
+
+    @property
+    def replays_thinking(self) -> bool:
+        """True where thinking of earlier turns is sent back."""
+        return any(each["type"] in _THOUGHTS for turn in self.turns for each in turn.content)
 
     def ask_to_continue(self) -> None:
         """Put a user's turn behind the assistant's, for models that do not continue one."""
@@ -157,7 +163,8 @@ class Conversation:
             case Audio(transcript=transcript):
                 made = block(Text(text=transcript or ""))
             case Image():
-                self._outgoing.warnings.append("images of assistant messages are not sent to Anthropic")
+                if _NO_IMAGES not in self._outgoing.warnings:
+                    self._outgoing.warnings.append(_NO_IMAGES)
                 made = None
             case _:
                 made = block(part)

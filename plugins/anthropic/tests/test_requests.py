@@ -593,6 +593,31 @@ def test_a_budget_excludes_prefill(sent: Sent, ask: Ask) -> None:
     assert body["messages"][-1]["role"] == "user"
 
 
+def test_thinking_that_is_bound_to_its_conversation_is_left_out_rather_than_refused(
+    provider: Anthropic, ask: Ask
+) -> None:
+    thought = Reasoning(text="hm", signature="c2ln", format=CLAUDE)
+    talk = [("user", "a"), ("assistant", [thought, Text(text="b")]), ("user", "c")]
+    binding = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+
+    def thinks(model: str, *turns: Any, **members: Any) -> tuple[dict[str, Any] | None, str | None]:
+        body, out = outgoing(provider, ask(*turns, model=model, **members))
+        return body.get("thinking"), out.headers.get("anthropic-beta")
+
+    beta = "thinking-binding-controls-2026-08-01"
+    assert thinks(OPUS_55, *talk) == ({"type": "adaptive", **binding}, beta)
+    low = {"type": "adaptive", "display": "summarized", **binding}
+    assert thinks(SONNET_55, *talk, reasoning=ReasoningConfig(effort="low")) == (low, beta)
+    assert thinks(SONNET_5, *talk) == (None, None)
+    assert thinks(OPUS_55, ("user", "a")) == (None, None)
+
+
+def test_no_more_effort_than_high_without_thinking(sent: Sent, ask: Ask) -> None:
+    body = sent(ask(model=SONNET_5, reasoning=ReasoningConfig(effort="none"), verbosity="max"))
+
+    assert body["output_config"] == {"effort": "high"}
+
+
 def test_models_that_do_not_think_get_no_thinking_back(sent: Sent, ask: Ask) -> None:
     thought = Reasoning(text="hm", signature="c2ln", format=CLAUDE)
 

@@ -31,6 +31,12 @@ EXTRAS = frozenset(
 MAX_LIST_BYTES = 32 * 1024 * 1024
 
 
+class OpenAICompatibleSettings(ProviderSettings):
+    """`think_tags`: thinking comes as `<think>…</think>` at the start of the text (then answers are not relayed as they come)."""
+
+    think_tags: bool = False
+
+
 class OpenAICompatible(Provider):
     """An upstream with OpenAI's chat API at `base_url` + `/chat/completions`."""
 
@@ -52,10 +58,7 @@ class OpenAICompatible(Provider):
     #: how many stop sequences are taken
     stop_limit: int | None = None
 
-    class Settings(ProviderSettings):
-        """`think_tags`: thinking comes as `<think>…</think>` at the start of the text (then answers are not relayed as they come)."""
-
-        think_tags: bool = False
+    Settings = OpenAICompatibleSettings
 
     def __init__(self, slug: str, settings: Any, timeouts: Any) -> None:
         super().__init__(slug, settings, timeouts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -58,7 +58,7 @@ class OpenAICompatible(Provider):
     #: how many stop sequences are taken
     stop_limit: int | None = None
 
-    Settings = OpenAICompatibleSettings
+    Settings: ClassVar[type[ProviderSettings]] = OpenAICompatibleSettings
 
     def __init__(self, slug: str, settings: Any, timeouts: Any) -> None:
         super().__init__(slug, settings, timeouts)

@@ -85,7 +85,7 @@ def outgoing(request: ChatRequest, *, max_output: int = 0, betas: str = "") -> O
 
 def _thinking(request: ChatRequest, can: Traits, talk: Conversation, max_output: int, out: Outgoing) -> Thinking:
     """How to think, as far as the conversation allows it."""
-    think = thinking(request, can, max_output, out)
+    think = thinking(request, can, max_output or can.max_output, out)
     if think.budget and talk.in_a_tool_loop_without_thinking():
         out.warnings.append("thinking is off for this turn: the tool calls before it came without their thinking")
         think = Thinking(max_tokens=think.max_tokens, config={"type": "disabled"})

@@ -35,6 +35,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     binds: bool = False
     #: values of `output_config.effort`
     efforts: tuple[str, ...] = ()
+    #: tokens that the whole generation writes at least, for models that no catalogue knows; 0 where not known
+    max_output: int = 0
 
 
 _NAME = re.compile(
@@ -62,6 +64,7 @@ def traits(model: str) -> Traits:
         prefill=version < (4, 6),
         binds=version >= (5, 1) and line != "mythos",
         efforts=_efforts(line, version),
+        max_output=128_000 if version >= (5, 0) else 64_000 if version >= (4, 5) else 0,
     )
 
 

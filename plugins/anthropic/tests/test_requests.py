@@ -715,6 +715,7 @@ def test_max_tokens_default_to_what_the_model_writes(ask: Ask) -> None:
     assert max_tokens("claude-x") == 64_000
     assert max_tokens("claude-x-latest") == 64_000
     assert max_tokens("claude-x", 10) == 10
+    assert max_tokens("claude-opus-9") == 128_000
     assert max_tokens("nobody-knows") == 4096
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .call import Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
-from .model import PICODOLLARS, Cost, Price, Usage, usd_text
+from .model import PICODOLLARS, Cost, Usage, usd_text
 from .store.generations import day_of
 
 if TYPE_CHECKING:
@@ -119,9 +119,12 @@ class Ledger:
             raise Overloaded(
                 "the router cannot write its records now, so no calls are taken; try again", retry_after_s=1
             )
-        left = self.account(identity).left(identity, at_unix)
+        if identity.limit is None:
+            return
+        account = self.account(identity)
+        left = account.left(identity, at_unix)
         if left is not None and left <= 0:
-            raise _used_up(identity, at_unix, self.account(identity))
+            raise _used_up(identity, at_unix, account)
 
     def reserve(self, call: Call) -> None:
         """Hold back the most that the call's plan may cost. Raises InsufficientCredits, Overloaded."""
@@ -263,15 +266,15 @@ class Ledger:
             key_hash=identity.hash,
             request_id=call.request_id,
             api_type=call.dialect.api_type,
-            model=_clean(call.model_id),
-            requested_model=_clean(call.head.model),
+            model=call.model_id,
+            requested_model=call.head.model,
             provider=candidate.provider.slug if candidate is not None else "",
             status="cancelled" if call.cancelled else "error" if failed else "ok",
             http_status=call.error.status if call.error is not None else 200,
             error_code=call.error.code if call.error is not None else None,
             streamed=call.head.stream,
             cancelled=call.cancelled,
-            finish_reason=_text(outcome.finish_reason),
+            finish_reason=outcome.finish_reason,
             native_finish_reason=_text(outcome.native_finish_reason),
             upstream_id=_clean(outcome.upstream_id),
             cost=call.charge,
@@ -357,14 +360,13 @@ def _worst_at(call: Call, candidate: Candidate) -> int:
     longest = candidate.endpoint.model.max_output
     wanted = DEFAULT_OUTPUT_TOKENS if head.max_tokens is None else head.max_tokens
     output = (min(wanted, longest) if longest else wanted) * head.n
-    return min(price.cost(_dearest(price, head.prompt_tokens, output), call.created_unix).total, MOST_CHARGE)
-
-
-def _dearest(price: Price, prompt: int, output: int) -> Usage:
-    """Usage of the dearest classes for these numbers of tokens."""
-    thought = price.internal_reasoning is not None and price.internal_reasoning > price.completion
-    written = price.input_cache_write is not None and price.input_cache_write > price.prompt
-    return Usage(input=prompt, cache_write=prompt if written else 0, output=output, reasoning=output if thought else 0)
+    # A hidden class of tokens may be dearer than the plain one.
+    written = max(price.prompt, price.input_cache_write or 0, price.input_cache_write_1h or 0)
+    thought = max(price.completion, price.internal_reasoning or 0)
+    amount = head.prompt_tokens * written + output * thought + price.request
+    if price.overrides:
+        amount = max(amount, price.cost(Usage(input=head.prompt_tokens, output=output), call.created_unix).total)
+    return min(amount, MOST_CHARGE)
 
 
 def estimate(call: Call) -> Usage:

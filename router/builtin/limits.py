@@ -94,14 +94,24 @@ class Window:
 class Counters:
     """What one key has done lately."""
 
-    __slots__ = ("by_day", "parallel", "requests", "tokens")
+    __slots__ = ("_defaults", "_identity", "_limits", "by_day", "parallel", "requests", "tokens")
 
     def __init__(self, by_day: dict[int, int]) -> None:
+        self._identity: Identity | None = None
+        self._defaults: LimitSettings | None = None
+        self._limits = UNLIMITED
         self.requests = Window()
         self.tokens = Window()
         self.parallel = 0
         #: requests by UTC day; a clock that goes back finds the old day's number again
         self.by_day = by_day
+
+    def limits(self, identity: Identity, defaults: LimitSettings) -> Effective:
+        """What holds for the key now. Both arguments are replaced, never changed, when somebody edits them."""
+        if identity is not self._identity or defaults is not self._defaults:
+            self._identity, self._defaults = identity, defaults
+            self._limits = effective(identity, defaults)
+        return self._limits
 
     def count_day(self, day: int) -> None:
         """One more request on this day."""
@@ -125,21 +135,23 @@ class Limits:
         if identity is None:
             return
         self._server.ledger.admit(identity, call.created_unix)
-        limits = effective(identity, self._server.settings.limits)
-        if limits == UNLIMITED:
-            return
         counters = self._of(identity)
+        limits = counters.limits(identity, self._server.settings.limits)
+        if limits is UNLIMITED:
+            return
         now_s, wall = self._clock.monotonic(), self._clock.wall()
         try:
             tokens = _check(call, counters, limits, now_s, wall)
-            self._take(call, counters, now_s, wall, tokens)
+            _take(call, counters, now_s, wall, tokens)
         finally:
-            call.rate_limit = self._tightest(counters, limits)
+            call.rate_limit = _tightest(counters, limits, now_s, wall)
 
     @hookimpl(trylast=True)
     def router_rate_limit(self, identity: Identity) -> tuple[int, int, int] | None:
         """The tightest request window of this key, without counting anything."""
-        return self._tightest(self._of(identity), effective(identity, self._server.settings.limits))
+        counters = self._of(identity)
+        limits = counters.limits(identity, self._server.settings.limits)
+        return _tightest(counters, limits, self._clock.monotonic(), self._clock.wall())
 
     # --- helpers ---
 
@@ -152,36 +164,6 @@ class Limits:
             remembered = self._server.ledger.account(identity).requests_by_day.get(today, 0)
             counters = self._counters[id] = Counters({today: remembered})
         return counters
-
-    def _take(self, call: Call, counters: Counters, now_s: float, wall: float, tokens: int) -> None:
-        counters.requests.add(now_s, 1)
-        counters.count_day(day_of(wall))
-        counters.parallel += 1
-        if tokens:
-            counters.tokens.add(now_s, tokens)
-
-        def release(call: Call) -> None:
-            counters.parallel -= 1
-            if tokens:
-                used = call.usage.input + call.usage.output if call.usage is not None else 0
-                counters.tokens.correct(now_s, used - tokens)
-
-        call.releases.append(release)
-
-    def _tightest(self, counters: Counters, limits: Effective) -> tuple[int, int, int] | None:
-        """Limit, remaining, reset (unix seconds, when all of it is free again) of the window with the fewest places left."""
-        now_s, wall = self._clock.monotonic(), self._clock.wall()
-        windows = []
-        if (rpm := limits.rpm) is not None:
-            left = max(0, rpm - counters.requests.sum(now_s))
-            windows.append((left, rpm, math.ceil(wall + counters.requests.empty_in(now_s))))
-        if (rpd := limits.rpd) is not None:
-            today = day_of(wall)
-            windows.append((max(0, rpd - counters.by_day.get(today, 0)), rpd, (today + 1) * SECONDS_A_DAY))
-        if not windows:
-            return None
-        left, limit, reset = min(windows)
-        return limit, left, reset
 
 
 def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall: float) -> int:
@@ -204,14 +186,46 @@ def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall
     return tokens
 
 
+def _take(call: Call, counters: Counters, now_s: float, wall: float, tokens: int) -> None:
+    counters.requests.add(now_s, 1)
+    counters.count_day(day_of(wall))
+    counters.parallel += 1
+    if tokens:
+        counters.tokens.add(now_s, tokens)
+
+    def release(call: Call) -> None:
+        counters.parallel -= 1
+        if tokens:
+            used = call.usage.input + call.usage.output if call.usage is not None else 0
+            counters.tokens.correct(now_s, used - tokens)
+
+    call.releases.append(release)
+
+
+def _tightest(counters: Counters, limits: Effective, now_s: float, wall: float) -> tuple[int, int, int] | None:
+    """Limit, remaining, reset (unix seconds, when all of it is free again) of the window with the fewest places left."""
+    minute = day = None
+    if limits.rpm is not None:
+        left = max(0, limits.rpm - counters.requests.sum(now_s))
+        minute = limits.rpm, left, math.ceil(wall + counters.requests.empty_in(now_s))
+    if limits.rpd is not None:
+        today = day_of(wall)
+        left = max(0, limits.rpd - counters.by_day.get(today, 0))
+        day = limits.rpd, left, (today + 1) * SECONDS_A_DAY
+    if minute is None or day is None:
+        return minute or day
+    return minute if minute[1] <= day[1] else day
+
+
 def effective(identity: Identity, defaults: LimitSettings) -> Effective:
     """The key's own limits, else the configured ones; -1 is none."""
-    return Effective(
+    limits = Effective(
         _or_default(identity.rpm, defaults.rpm),
         _or_default(identity.rpd, defaults.rpd),
         _or_default(identity.tpm, defaults.tpm),
         _or_default(identity.max_parallel, defaults.max_parallel),
     )
+    return UNLIMITED if limits == UNLIMITED else limits
 
 
 def _or_default(own: int | None, default: int | None) -> int | None:

@@ -99,7 +99,7 @@ class Generations:
     @property
     def refusing(self) -> bool:
         """True while no new calls should be taken, since their records could not be written."""
-        return self._database.refusing
+        return self._settlements.stuck
 
     def reserve(self, row: tuple[Any, ...]) -> None:
         """Queue a reservation (`RESERVATION`) and return at once. It is not written at all where the settlement comes soon."""

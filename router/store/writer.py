@@ -59,8 +59,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, id: str) -> bool:
-        return id in self._waiting
+    @property
+    def stuck(self) -> bool:
+        """True while nothing more should be queued: the disk is in trouble, or too much waits for it."""
+        return self._writer.trouble is not None or len(self._waiting) > BACKLOG
 
     def add(self, row: Row) -> asyncio.Future[None]:
         """Queue a row. The future is done when it is committed. The same id again changes nothing."""
@@ -198,11 +200,6 @@ class Writer:
     def wake(self) -> None:
         """There is something to do."""
         self._awake.set()
-
-    @property
-    def refusing(self) -> bool:
-        """True while new calls should not be taken: the disk is in trouble, or too much waits for it."""
-        return self.trouble is not None or sum(map(len, self._batches)) > BACKLOG
 
     async def close(self, timeout_s: float) -> None:
         """Write what is left and end. Whatever cannot be written in time is counted in the log."""

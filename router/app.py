@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from msgspec import Struct
 
 from .api import Request, Route, json_response
 from .api import routes as api_routes
@@ -69,6 +70,8 @@ class Server:
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
         self.plugins = Plugins()
+        #: `[plugins.<name>]` by name, as the plugin's own Struct
+        self.plugin_settings: dict[str, Struct] = {}
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
@@ -88,6 +91,7 @@ class Server:
             if name not in self.settings.plugins.disabled:
                 self.plugins.register(kind(self), name, state="builtin")
         self.plugins.load(self.settings)
+        self.plugin_settings = self.plugins.settings_of(self.settings)
         self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
         await self._open_store()
         await self._configure(self.settings)
@@ -108,9 +112,10 @@ class Server:
     async def stop(self) -> None:
         """Close background work, providers and the store, in this order."""
         await self._exit.aclose()
+
+    async def _close_providers(self) -> None:
         for provider in self.providers.values():
             await provider.close()
-        await self.database.close()
 
     async def reload(self, settings: Settings) -> None:
         """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
@@ -127,6 +132,9 @@ class Server:
             migrations=[migration for group in migrations for migration in group],
             exclusive=True,
         )
+        # Behind a start that fails too: a connection is a thread, and the process would wait for it for ever.
+        self._exit.push_async_callback(self.database.close)
+        self._exit.push_async_callback(self._close_providers)
         self.keys = Keys(
             self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
         )
@@ -419,11 +427,11 @@ def _log(request: web.Request, response: web.StreamResponse, seconds: float) -> 
 
 def run(settings: Settings, load: Callable[[], Settings]) -> int:
     """Serve until SIGTERM or SIGINT. `load` reads the configuration again (SIGHUP). Returns the exit code."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings, load))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's where it is installed (extra `speed`)."""
     try:
         import uvloop
@@ -435,9 +443,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: Settings, load: Callable[[], Settings]) -> int:
     server = Server(settings, os.environ)
-    await server.start()
-    stop = _signals(server, load)
     try:
+        await server.start()
+        stop = _signals(server, load)
         async with listening(server) as url:
             print(f"listening on {url}", flush=True)
             await _welcome(server, url)

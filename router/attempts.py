@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .call import Attempt, Call, Candidate, Sink
 from .errors import NEXT_MODEL_KINDS, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 
+from .plugins import tell
+
 if TYPE_CHECKING:
     from .health import Health
     from .ledger import Ledger
@@ -107,7 +109,7 @@ class Attempts:
                 attempt.output_tokens = call.usage.output if call.usage is not None else 0
                 attempt.status = attempt.status or (0 if attempt.error else 200)
                 self._health.attempted(attempt)
-                self._hook.router_attempted(call=call, attempt=attempt)
+                tell(self._hook.router_attempted, call=call, attempt=attempt)
 
     async def _try(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
         call.outgoing = await self._relay.outgoing(call, candidate)

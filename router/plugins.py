@@ -131,6 +131,15 @@ class Plugins:
         return classes
 
 
+    def settings_of(self, settings: Settings) -> dict[str, Struct]:
+        """Each plugin's own table, by its name, read by the Struct that it declares. Raises SettingsError with the path."""
+        schemas = {name: schema for group in self.hook.router_settings() for name, schema in group.items()}
+        return {
+            name: convert(settings.plugins.tables.get(name, {}), schema, f"plugins.{name}")
+            for name, schema in schemas.items()
+        }
+
+
 class PluginError(Exception):
     """A plugin cannot be used; the message says why."""
 
@@ -161,6 +170,14 @@ async def each(answers: Iterable[Coroutine[Any, Any, None]]) -> None:
             unstarted.close()
 
 
+def tell(caller: Any, **arguments: Any) -> None:
+    """Call a hook that only observes: a failure is logged and changes nothing."""
+    try:
+        caller(**arguments)
+    except Exception:
+        log.exception("a plugin failed in %s", caller.name)
+
+
 # --- providers -------------------------------------------------------------------------------------------------------
 
 
@@ -172,23 +189,10 @@ class Providers(Struct, kw_only=True):
     found: list[str] = field(default_factory=list)
 
 
+#: first segments of paths that no provider may be called (api.md 1)
 RESERVED = frozenset(
-    [
-        "v1",
-        "v1beta",
-        "api",
-        "auth",
-        "proxy",
-        "dashboard",
-        "health",
-        "healthz",
-        "metrics",
-        "openapi.json",
-        "openapi.yaml",
-        "docs",
-        "static",
-        "favicon.ico",
-    ]
+    {"v1", "v1beta", "api", "auth", "proxy", "dashboard", "health", "healthz", "metrics"}
+    | {"openapi.json", "openapi.yaml", "docs", "static", "favicon.ico"}
 )
 
 

@@ -1,0 +1,373 @@
+"""Every hook, implemented by a plugin that did not come with the router, in a running one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from router import (
+    Attempt,
+    Call,
+    Candidate,
+    ChatRequest,
+    Event,
+    Forbidden,
+    Generation,
+    Identity,
+    Provider,
+    TextDelta,
+    Upstream,
+    Usage,
+    hookimpl,
+)
+from router.api import Request, Route
+from router.dialects.base import Dialect, Path
+from router.plugins import PluginError, Plugins
+from router.store.migrations import Migration
+from router.testing import FakeUpstream, Running, json_answer
+
+Start = Callable[..., Awaitable[Running]]
+ASK = {"model": "fake/m", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def completion(text: str = "hi there") -> dict[str, Any]:
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    }
+
+
+@pytest.fixture
+def begin(start: Start, upstream: FakeUpstream) -> Callable[..., Awaitable[Running]]:
+    """Starts a router with one plugin and one provider, which answers "hi there"."""
+    upstream.will(json_answer(completion()))
+    providers = {"fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"}}
+
+    async def beginner(plugin: object, **tables: Any) -> Running:
+        return await start(plugins={"mine": plugin}, providers={**providers, **tables.pop("providers", {})}, **tables)
+
+    return beginner
+
+
+async def test_authenticate_brings_an_identity_of_its_own(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_authenticate(self, call: Call) -> Identity | Awaitable[Identity] | None:
+            async def found() -> Identity:
+                return Identity(hash="f" * 64, name="from elsewhere")
+
+            return found() if call.presented == "their-token" else None
+
+    router = await begin(Mine())
+
+    assert (await router.post("/v1/chat/completions", ASK, key="their-token")).status == 200
+    assert (await router.post("/v1/chat/completions", ASK)).status == 200
+    assert (await router.post("/v1/chat/completions", ASK, key="nobody's")).status == 401
+
+
+async def test_admit_refuses(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        async def router_admit(self, call: Call) -> None:
+            raise Forbidden("not on Sundays", code="sunday")
+
+    answer = await (await begin(Mine())).post("/v1/chat/completions", ASK)
+
+    assert answer.status == 403
+    assert (await answer.json())["error"]["code"] == "sunday"
+    assert not upstream.asked
+
+
+async def test_transform_changes_the_request(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        def router_transform(self, call: Call) -> Callable[[ChatRequest], Awaitable[ChatRequest]]:
+            async def shout(request: ChatRequest) -> ChatRequest:
+                request.messages[-1].content[0].text = request.messages[-1].text.upper()  # type: ignore[union-attr]
+                return request
+
+            return shout
+
+    await (await begin(Mine())).post("/v1/chat/completions", ASK)
+
+    sent = upstream.asked[0].body["messages"][-1]["content"]
+    assert sent == "HELLO" or sent[0]["text"] == "HELLO"
+
+
+async def test_candidates_and_rank_choose_the_endpoint(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        server: Any
+
+        @hookimpl
+        def router_candidates(self, call: Call) -> list[Candidate]:
+            endpoint = self.server.table.find("fake/other")[0].entry.endpoints[0]
+            return [Candidate(endpoint=endpoint, credential=endpoint.provider.credentials[0])]
+
+        @hookimpl
+        def router_rank(self, call: Call, candidates: Sequence[Candidate]) -> list[Candidate]:
+            return sorted(candidates, key=lambda each: each.endpoint.model.id != "other")
+
+    plugin = Mine()
+    router = await begin(plugin)
+    plugin.server = router.server
+    answer = await router.post("/v1/chat/completions", ASK)
+
+    assert upstream.asked[0].body["model"] == "other"
+    assert (await answer.json())["model"] == "fake/other"
+
+
+async def test_attempt_is_wrapped(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        seen: list[str] = []
+
+        @hookimpl(wrapper=True)
+        def router_attempt(self, call: Call, candidate: Candidate) -> Any:
+            inner: AbstractAsyncContextManager[Upstream] = yield
+
+            @asynccontextmanager
+            async def timed() -> AsyncIterator[Upstream]:
+                assert call.outgoing is not None
+                call.outgoing.headers["x-signed"] = "yes"
+                async with inner as upstream:
+                    yield upstream
+                self.seen.append(candidate.endpoint.model_id)
+
+            return timed()
+
+    plugin = Mine()
+    await (await begin(plugin)).post("/v1/chat/completions", ASK)
+
+    assert plugin.seen == ["fake/m"]
+    assert upstream.asked[0].headers["x-signed"] == "yes"
+
+
+async def test_filter_changes_the_answer_plain_and_streamed(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_filter(self, call: Call) -> Callable[[AsyncIterator[Event]], AsyncIterator[Event]]:
+            async def shout(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+                async for event in events:
+                    if isinstance(event, TextDelta):
+                        event.text = event.text.upper()
+                    yield event
+
+            return shout
+
+    router = await begin(Mine())
+
+    plain = await (await router.post("/v1/chat/completions", ASK)).json()
+    assert plain["choices"][0]["message"]["content"] == "HI THERE"
+    streamed = await (await router.post("/v1/chat/completions", {**ASK, "stream": True})).text()
+    assert "HI THERE" in streamed
+
+
+async def test_price_and_what_is_told_afterwards(begin: Start) -> None:
+    class Mine:
+        def __init__(self) -> None:
+            self.attempts: list[tuple[str, bool]] = []
+            self.settled: asyncio.Queue[Generation] = asyncio.Queue()
+
+        @hookimpl
+        def router_price(self, call: Call, usage: Usage) -> int:
+            return usage.output * 1_000_000
+
+        @hookimpl
+        def router_attempted(self, call: Call, attempt: Attempt) -> None:
+            self.attempts.append((attempt.candidate.provider.slug, attempt.error is None))
+
+        @hookimpl
+        async def router_settled(self, generation: Generation) -> None:
+            self.settled.put_nowait(generation)
+
+    plugin = Mine()
+    answer = await (await begin(plugin)).post("/v1/chat/completions", ASK)
+    generation = await asyncio.wait_for(plugin.settled.get(), 5)
+
+    assert (await answer.json())["usage"]["cost"] == 0.000005
+    assert generation.cost == 5_000_000
+    assert generation.id == answer.headers["x-generation-id"]
+    assert plugin.attempts == [("fake", True)]
+
+
+async def test_providers_dialects_routes_and_lifespan_at_start(begin: Start) -> None:
+    events: list[str] = []
+
+    class Here(Provider):
+        name = "here"
+        needs_key = False
+
+        def encode(self, request: ChatRequest) -> Any:
+            raise AssertionError("never asked")
+
+    class Teapot(Dialect):
+        name = "tea.pot"
+        prefixes = ("/tea",)
+        paths = (Path("/pot"),)
+
+        def peek(self, body: bytes, path: Any, operation: str) -> Any:
+            raise Forbidden(f"no tea: {operation}")
+
+        def error(self, error: Any, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
+            return 418, error.message.encode()
+
+    class Mine:
+        @hookimpl
+        def router_providers(self) -> list[type[Provider]]:
+            return [Here]
+
+        @hookimpl
+        def router_dialects(self) -> list[Dialect]:
+            return [Teapot()]
+
+        @hookimpl
+        def router_routes(self, app: Any) -> list[Route]:
+            async def hello(request: Request) -> dict[str, str]:
+                return {"hello": request.caller.name}
+
+            return [Route(method="GET", path="/hello", handler=hello, scope="models:read")]
+
+        @hookimpl
+        def router_lifespan(self, app: Any) -> AbstractAsyncContextManager[None]:
+            @asynccontextmanager
+            async def open() -> AsyncIterator[None]:
+                events.append("open")
+                yield
+                events.append("closed")
+
+            return open()
+
+    router = await begin(Mine(), providers={"mine": {"plugin": "here"}})
+
+    assert "mine" in router.server.providers
+    tea = await router.post("/tea/pot", {})
+    assert (tea.status, await tea.text()) == (418, "no tea: chat")
+    assert (await (await router.get("/api/v1/hello")).json())["hello"]
+    assert (await router.get("/v1/hello", key="wrong")).status == 401
+    assert events == ["open"]
+
+
+async def test_migrations_make_tables_of_their_own(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_migrations(self) -> list[Migration]:
+            return [Migration(owner="mine", number=1, apply=make_table)]
+
+    router = await begin(Mine())
+    names = await router.server.database.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'mine%'")
+    assert [row[0] for row in names] == ["mine_notes"]
+
+
+async def make_table(connection: Any) -> None:
+    await connection.execute_fetchall("CREATE TABLE mine_notes (text TEXT NOT NULL)")
+
+
+class MySettings(Struct, kw_only=True, forbid_unknown_fields=True):
+    colour: str = "green"
+
+
+class WithSettings:
+    """Settings and a command; the command line and the configuration have tests of their own for the rest."""
+
+    @hookimpl
+    def router_settings(self) -> dict[str, type[Struct]]:
+        return {"mine": MySettings}
+
+    @hookimpl
+    def router_commands(self, subparsers: Any) -> None:
+        subparsers.add_parser("paint").set_defaults(run=lambda args: 7)
+
+
+def test_settings_of_a_plugin_are_checked_against_its_struct() -> None:
+    from router.settings import PluginSettings, Settings, SettingsError
+
+    plugins = Plugins()
+    plugins.register(WithSettings(), "mine", state="loaded")
+    settings = Settings(plugins=PluginSettings(tables={"mine": {"colour": "red"}}))
+    assert plugins.settings_of(settings)["mine"] == MySettings(colour="red")
+
+    wrong = Settings(plugins=PluginSettings(tables={"mine": {"color": "red"}}))
+    with pytest.raises(SettingsError, match=r"plugins\.mine\.color"):
+        plugins.settings_of(wrong)
+
+
+def test_commands_of_a_plugin_are_parsed() -> None:
+    import argparse
+
+    plugins = Plugins()
+    plugins.register(WithSettings(), "mine", state="loaded")
+    parser = argparse.ArgumentParser()
+    plugins.hook.router_commands(subparsers=parser.add_subparsers())
+    assert parser.parse_args(["paint"]).run(None) == 7
+
+
+async def test_rate_limit_is_printed_on_answers_that_are_no_calls(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_rate_limit(self, identity: Identity) -> tuple[int, int, int]:
+            return (7, 3, 1_800_000_000)
+
+    answer = await (await begin(Mine())).get("/v1/models")
+    assert answer.headers["x-ratelimit-limit"] == "7"
+    assert answer.headers["x-ratelimit-remaining"] == "3"
+
+
+# --- what is refused, and what fails ---------------------------------------------------------------------------------
+
+
+def test_a_wrong_plugin_is_refused_at_load() -> None:
+    class Blocking:
+        @hookimpl
+        def router_admit(self, call: Call) -> None: ...
+
+    class Misspelt:
+        @hookimpl
+        def router_admitt(self, call: Call) -> None: ...
+
+    class Argument:
+        @hookimpl
+        def router_filter(self, request: Any) -> None: ...
+
+    class Newer:
+        ROUTER_API = 2
+
+    plugins = Plugins()
+    for plugin, reason in ((Blocking, "async def"), (Misspelt, "admitt"), (Argument, "request"), (Newer, "API 2")):
+        with pytest.raises(PluginError, match=reason):
+            plugins.register(plugin(), "wrong", state="loaded")
+    plugins.register(object(), "right", state="loaded")
+
+
+async def test_a_plugin_that_raises_is_named(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_filter(self, call: Call) -> None:
+            raise KeyError("oops")
+
+    answer = await (await begin(Mine())).post("/v1/chat/completions", ASK)
+    message = (await answer.json())["error"]["message"]
+    assert answer.status == 502
+    assert "mine" in message
+    assert "router_filter" in message
+    assert "oops" not in message
+
+
+async def test_an_observer_that_raises_changes_nothing(begin: Start) -> None:
+    class Mine:
+        @hookimpl
+        def router_attempted(self, call: Call, attempt: Attempt) -> None:
+            raise KeyError("oops")
+
+        @hookimpl
+        async def router_settled(self, generation: Generation) -> None:
+            raise KeyError("oops")
+
+    assert (await (await begin(Mine())).post("/v1/chat/completions", ASK)).status == 200

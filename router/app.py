@@ -54,6 +54,9 @@ from .tasks import spawn
 
 log = logging.getLogger(__name__)
 
+CALL = web.RequestKey("call", Call)
+IDENTITY = web.RequestKey("identity", Identity)
+REQUEST_ID = web.RequestKey("request_id", str)
 #: a body must arrive within 30 s plus its size at this rate (bytes per second)
 SLOWEST_BODY = 64 * 1024
 SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
@@ -178,7 +181,7 @@ class Server:
         identity = await recognise(self.plugins.hook, call)
         if scope != "any" and scope not in identity.scopes:
             raise Forbidden(f"this key lacks the scope {scope!r}")
-        request["identity"] = identity
+        request[IDENTITY] = identity
         return identity
 
     def call(self, request: web.Request, dialect: Dialect, operation: str) -> Call:
@@ -251,7 +254,7 @@ def _generation_handler(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         call = server.call(request, dialect, operation)
-        request["call"] = call
+        request[CALL] = call
         sink = HttpSink(request, call, server.settings)
         try:
             await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
@@ -325,7 +328,7 @@ def _outermost(server: Server) -> Any:
                 server, request, RouterError("internal error; the log of the router has the details")
             )
         if not response.prepared:
-            if "call" not in request:
+            if CALL not in request:
                 _add_headers(server, request, response)
             if origin in server.settings.server.cors_origins:
                 _with_cors(response, origin)
@@ -337,7 +340,7 @@ def _outermost(server: Server) -> Any:
 
 def _add_headers(server: Server, request: web.Request, response: web.StreamResponse) -> None:
     """The headers that every answer of the router's own API has."""
-    identity = request.get("identity")
+    identity = request.get(IDENTITY)
     limit = server.ledger.rate_limit(identity) if identity is not None else UNLIMITED
     for name, value in answer_headers(request_id(request), limit).items():
         response.headers.setdefault(name, value)
@@ -345,10 +348,9 @@ def _add_headers(server: Server, request: web.Request, response: web.StreamRespo
 
 def request_id(request: web.Request) -> str:
     """The id of a request that is not a call."""
-    if "request_id" not in request:
-        request["request_id"] = f"req_{os.urandom(10).hex()}"
-    value: str = request["request_id"]
-    return value
+    if REQUEST_ID not in request:
+        request[REQUEST_ID] = f"req_{os.urandom(10).hex()}"
+    return request[REQUEST_ID]
 
 
 def error_response(server: Server, request: web.Request, error: RouterError) -> web.Response:
@@ -408,8 +410,8 @@ def _route_name(request: web.Request) -> str:
 
 def _log(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     """The one line per request."""
-    call: Call | None = request.get("call")
-    identity = call.identity if call is not None else request.get("identity")
+    call: Call | None = request.get(CALL)
+    identity = call.identity if call is not None else request.get(IDENTITY)
     log.info(
         "%s %s %s %.1fms key=%s model=%s id=%s",
         request.method,

@@ -30,7 +30,7 @@ LAYERS = (
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 #: builtins bring routes, for which they need the Struct that describes one
 EXCEPTIONS = {("builtin", "api")}
-WEB = {"app", "sink", "api", "dashboard", "builtin/metrics"}
+WEB = {"app", "sink", "api", "dashboard", "builtin/metrics", "testing"}
 FIRST_LAYER_MAY = {"msgspec"}
 PLUGIN_MAY = re.compile(r"router(\.wire.*)?$")
 

@@ -262,7 +262,7 @@ async def test_migrations_make_tables_of_their_own(begin: Start) -> None:
             return [Migration(owner="mine", number=1, apply=make_table)]
 
     router = await begin(Mine())
-    names = await router.server.database.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'mine%'")
+    names = await router.server.database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'mine%'")
     assert [row[0] for row in names] == ["mine_notes"]
 
 

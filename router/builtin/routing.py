@@ -217,10 +217,10 @@ def _not_for(identity: Identity, endpoint: Endpoint) -> str | None:
 def _misfit(head: Head, endpoint: Endpoint) -> str | None:
     """Why the model cannot serve the request. A model without known facts is given the benefit of the doubt."""
     model = endpoint.model
-    if not model.context_length:
-        return None
     if "text" not in model.output_modalities:
         return "modality: the model does not chat"
+    if not model.context_length:
+        return None
     if head.modalities and not head.modalities <= set(model.input_modalities):
         return f"modality: it takes {', '.join(model.input_modalities)}"
     wanted = head.max_tokens or 0

@@ -1,1 +1,80 @@
 """OpenAI as a provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from router import Automatic, Model, OpenAICompatible, Provider, ProviderSettings, Timeouts, hookimpl, load_catalogue
+from router.model import ReasoningConfig
+from router.openai_words import effort_of
+from router.wire import openai as wire
+
+from .deviations import counts_completion, parameters_of, reasons, refused
+
+
+class OpenAISettings(ProviderSettings):
+    """`[providers.<slug>]`. `organization` and `project` are ids that OpenAI counts usage under."""
+
+    base_url: str = "https://api.openai.com/v1"
+    organization: str = ""
+    project: str = ""
+
+
+class OpenAI(OpenAICompatible):
+    """OpenAI's chat completions. What its models refuse is in deviations.py."""
+
+    name = "openai"
+    Settings = OpenAISettings
+    automatic = (Automatic(slug="openai", environment="OPENAI_API_KEY"),)
+    keeps = frozenset()
+    stop_limit = 4
+
+    def __init__(self, slug: str, settings: OpenAISettings, timeouts: Timeouts) -> None:
+        super().__init__(slug, settings, timeouts)
+        self._efforts = {model.id: frozenset(model.efforts) for model in self.catalogue() if model.efforts}
+
+    def catalogue(self) -> list[Model]:
+        """OpenAI's models."""
+        return load_catalogue(__name__)
+
+    def unknown(self, id: str) -> Model:
+        """A new, dated or fine-tuned model: what its family takes."""
+        return Model(id=id, name=id, parameters=sorted(parameters_of(id)), reasoning=reasons(id), tokenizer="GPT")
+
+    def headers(self, key: str) -> dict[str, str]:
+        """The credential, and whom OpenAI is to count the usage for."""
+        told = super().headers(key)
+        if self.settings.organization:
+            told["OpenAI-Organization"] = self.settings.organization
+        if self.settings.project:
+            told["OpenAI-Project"] = self.settings.project
+        return told
+
+    def max_tokens_member(self, model: str) -> str:
+        """Reasoning models count all that they write, thinking too."""
+        return "max_completion_tokens" if counts_completion(model) else "max_tokens"
+
+    def developer_role(self, model: str) -> bool:
+        """Reasoning models have it in place of `system`."""
+        return reasons(model)
+
+    def reasoning(self, config: ReasoningConfig, model: str) -> dict[str, Any]:
+        """`reasoning_effort`, in a word that the model knows; nothing for models that do not reason."""
+        effort = effort_of(config, self._efforts.get(model)) if reasons(model) else None
+        return {} if effort is None else {"reasoning_effort": effort}
+
+    def adapt(self, members: dict[str, Any], model: str) -> None:
+        """Leave out what the model would refuse."""
+        effort = members.get("reasoning_effort")
+        word = wire.decode_any(effort) if isinstance(effort, Raw) else effort
+        for name in refused(model, word) & members.keys():
+            del members[name]
+        super().adapt(members, model)
+
+
+@hookimpl
+def router_providers() -> list[type[Provider]]:
+    """OpenAI."""
+    return [OpenAI]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
 
-from router import hookimpl
-from router.errors import UpstreamError, UpstreamUnavailable
-from router.model import ChatRequest, Event, Model, Reply
-from router.provider import (
+from router import (
     Automatic,
-    Headers,
+    ChatRequest,
+    Event,
+    MessageEvent,
+    Model,
     Outgoing,
     Provider,
     ProviderSettings,
+    Reply,
     Timeouts,
     Upstream,
+    UpstreamError,
+    UpstreamUnavailable,
+    hookimpl,
     load_catalogue,
 )
-from router.sse import MessageEvent
 from router.wire import anthropic as wire
 
 from . import decode, encode
@@ -66,7 +69,7 @@ class Anthropic(Provider):
         """A streamed message."""
         return decode.events(stream)
 
-    def error(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What went wrong, by Anthropic's own names for it."""
         return failure(status, headers, body)
 

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from router.errors import BadImage, BadRequest
-from router.model import AnyPart, Audio, File, Image, Opaque, Reasoning, Refusal, Text, Video
+from router import AnyPart, Audio, BadImage, BadRequest, File, Image, Opaque, Reasoning, Refusal, Text, Video
 from router.wire.anthropic import decode_block, decode_members
 
 Block = dict[str, Any]

@@ -12,24 +12,25 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from router.errors import StreamTruncated, UpstreamUnavailable
-from router.model import (
+from router import (
     Citation,
     Event,
     Finish,
     FinishReason,
     Fold,
+    MessageEvent,
     Opaque,
     PartDone,
     ReasoningDelta,
     Reply,
     Start,
     Stop,
+    StreamTruncated,
     TextDelta,
     ToolDelta,
+    UpstreamUnavailable,
     Usage,
 )
-from router.sse import MessageEvent
 from router.wire import anthropic as wire
 
 from .blocks import FAMILY, FORMAT

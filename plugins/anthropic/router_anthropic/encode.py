@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from router.model import ChatRequest, File, ResponseFormat, Tool, ToolResult
-from router.provider import Outgoing
+from router import ChatRequest, File, Outgoing, ResponseFormat, Tool, ToolResult
 
 from .blocks import FAMILY, Block
 from .names import JSON_OUTPUT, upstream_name

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from router.errors import UpstreamError, UpstreamRejected, UpstreamUnauthorized
-from router.provider import error_of
+from router import UpstreamError, UpstreamRejected, UpstreamUnauthorized, error_of
 from router.wire.anthropic import ErrorDetail, decode_error
 
 #: what HTTP status each name stands for: in a stream, and in bodies that came with 200, the name is all there is

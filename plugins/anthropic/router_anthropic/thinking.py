@@ -6,8 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from router.model import ChatRequest, ReasoningConfig
-from router.provider import Outgoing
+from router import ChatRequest, Outgoing, ReasoningConfig
 
 from .traits import Traits
 

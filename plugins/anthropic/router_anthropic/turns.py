@@ -14,8 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from router.model import AnyPart, Audio, ChatRequest, Image, Message, Reasoning, Text, ToolCall, ToolResult
-from router.provider import Outgoing
+from router import AnyPart, Audio, ChatRequest, Image, Message, Outgoing, Reasoning, Text, ToolCall, ToolResult
 
 from .blocks import Block, block, thought
 from .names import upstream_name

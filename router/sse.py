@@ -179,11 +179,6 @@ class Frames:
         self._keep(rest)
         return [frame + b"\n\n" for frame in frames]
 
-    @property
-    def empty(self) -> bool:
-        """True where no part of a frame is waiting for the rest."""
-        return not self._parts
-
     def close(self) -> bytes:
         """What came behind the last blank line."""
         rest = b"".join(self._parts)

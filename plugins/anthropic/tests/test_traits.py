@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from router_anthropic import Anthropic
 from router_anthropic.traits import traits
 
 
@@ -73,3 +74,15 @@ def test_forced_calls(model: str, forced: bool) -> None:
 )
 def test_efforts(model: str, efforts: tuple[str, ...]) -> None:
     assert traits(model).efforts == efforts
+
+
+def test_the_catalogue_says_the_same(provider: Anthropic) -> None:
+    models = provider.catalogue()
+
+    assert models
+    for model in models:
+        can = traits(model.id)
+        assert model.max_output > 0, model.id
+        assert model.reasoning == (can.thinking != "none"), model.id
+        assert ("temperature" in model.parameters) == (can.sampling != "none"), model.id
+        assert set(model.efforts) - {"none"} == set(can.efforts), model.id

@@ -51,7 +51,7 @@ async def sent(stage: Stage, http: aiohttp.ClientSession, recording: Recording, 
     asked = stage.upstream.asked.get(instance, [])[before:]
     assert asked, f"the upstream was not asked; the client got {response.status} {said[:500]}"
     assert len(asked) == 1, f"the upstream was asked {len(asked)} times"
-    assert not {"cookie", "x-trace"} & {name.lower() for name in asked[0].headers}
+    assert not {"cookie", "x-trace"} & asked[0].headers.keys()
     assert stage.key not in str(asked[0])
     return asked[0]
 

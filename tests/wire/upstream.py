@@ -22,7 +22,7 @@ MOST_PIECES = 2000
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came in: what the router sent."""
+    """A request that came in: what the router sent. The names of headers are in small letters."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class ReplayUpstream:
                 method=request.method,
                 path="/" + request.match_info["rest"],
                 query=dict(request.query),
-                headers=dict(request.headers),
+                headers={name.lower(): value for name, value in request.headers.items()},
                 body=json.loads(body) if body else None,
             )
         )

@@ -15,7 +15,7 @@ from msgspec import Raw
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...model import Event
 from ...openai_words import Fragment, ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
-from ...sse import Frames, data_of
+from ...sse import MAX_LINE_BYTES, data_of
 from ...wire import openai as wire
 from .common import DONE, debug_object, provider_of, usage_apart, usage_object
 
@@ -27,10 +27,12 @@ _NULL = Raw(b"null")
 _NO_DELTA = Raw(b"{}")
 _OPENING = Raw(b'{"role":"assistant","content":""}')
 #: top-level members that we write ourselves
-_OURS = ("id", "object", "created", "model", "provider", "usage", "choices", "error")
+_OURS = ("object", "created", "model", "provider")
 _CONTENT = ("content", "refusal", "tool_calls", "function_call", "images", "audio", "annotations")
 _THOUGHT = ("reasoning", "reasoning_content", "reasoning_details")
 _STRAY_BYTES = 64 * 1024
+#: rules in a row that may be learned in vain
+_PATIENCE = 16
 
 
 class _Unreadable(UpstreamUnavailable):
@@ -44,14 +46,17 @@ class Tap:
         self.content = False
         self.done = False
         self._call = call
-        self._frames = Frames()
+        self._frames = _Frames()
         self._rule: Rule | None = None
+        self._vain = 0
         self._choices: dict[int, _Choice] = {}
         self._counted: dict[str, Any] = {}
         #: members of chunks that were not sent on, for the next one that is
         self._carried: dict[str, Raw] = {}
         self._stray = b""
         self._error: UpstreamError | None = None
+        #: what had been made of a piece when an error was met in it
+        self._salvaged = b""
         #: a chunk behind the last blank line, for `final`
         self._late = b""
         self._duplicate = bool(call.compat.get("reasoning_content", True))
@@ -71,27 +76,23 @@ class Tap:
         """Take a piece of the upstream's stream in, give whole frames."""
         assert isinstance(item, bytes)
         rule = self._rule
-        if rule is not None and self._frames.empty and (patched := rule.burst(item)) is not None:
+        if rule is not None and len(item) < rule.longest and not self._frames.waiting and rule.one(item):
             self._call.outcome.output_chars += rule.chars
-            return patched
-        out: list[bytes] = []
+            return rule.patched
         try:
-            for frame in self._frames.feed(item):
-                out.append(self._one(frame))
-                if self.done:
-                    break
+            return self._all(self._frames.feed(item))
         except UpstreamError as error:
             # what came in front of an error is the client's
-            if not self.content:
+            if not self._salvaged:
                 raise
             self._error, self.done = error, True
-        return out[0] if len(out) == 1 else b"".join(out)
+            return self._salvaged
 
     def end(self) -> None:
         """The upstream's stream is over. Raises where it is no whole answer."""
         if self._error is not None:
             raise self._error
-        if not self.done and (rest := self._frames.close()):
+        if not self.done and (rest := self._frames.close().strip()):
             try:
                 self._late = self._frame(rest)
             except _Unreadable as error:
@@ -119,14 +120,37 @@ class Tap:
         out.append(self._write([] if apart else closing[-1:], last))
         return b"".join((self._late, *out, DONE))
 
-    # --- one frame ---
+    # --- frames ---
+
+    def _all(self, data: bytes) -> bytes:
+        """Whole frames as the client gets them, many at once where a rule is known for them."""
+        out: list[bytes] = []
+        start, size = 0, len(data)
+        runs = True
+        try:
+            while start < size and not self.done:
+                rule = self._rule
+                if rule is not None and runs and (end := rule.run(data, start)):
+                    self._call.outcome.output_chars += rule.chars
+                    out.append(rule.patched)
+                    start = end
+                    continue
+                # a run that failed was looked for in all that is left: once is enough
+                runs = rule is None or not rule.tried
+                end = data.index(b"\n\n", start) + 2
+                out.append(self._one(data[start:end]))
+                start = end
+        finally:
+            whole = out[0] if len(out) == 1 else b"".join(out)
+            self._salvaged = whole if self.content else b""
+        return whole
 
     def _one(self, frame: bytes) -> bytes:
         """A frame as the client gets it, the fast way where there is one."""
         rule = self._rule
-        if rule is not None and (patched := rule.one(frame)) is not None:
+        if rule is not None and rule.one(frame):
             self._call.outcome.output_chars += rule.chars
-            return patched
+            return rule.patched
         return self._frame(frame)
 
     def _frame(self, frame: bytes) -> bytes:
@@ -140,15 +164,11 @@ class Tap:
             return b""
         try:
             members = wire.decode_members(data)
-            choices = wire.decode_choices(members["choices"]) if "choices" in members else None
-            raws = wire.decode_list(members["choices"]) if choices else []
+            raw = members.pop("choices", wire.NOTHING)
+            choices = wire.decode_choices(raw) if raw else None
             self._look(members, choices, data)
-            for name in _OURS:
-                members.pop(name, None)
-            if not wire.given(members.get("system_fingerprint", _NULL)):
-                members.pop("system_fingerprint", None)
             if choices:
-                return self._chunk(frame, members, choices, raws)
+                return self._chunk(frame, members, choices, wire.decode_list(raw))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Unreadable("the upstream's stream holds a chunk that cannot be read") from error
         self._carry(members)
@@ -165,23 +185,30 @@ class Tap:
             self._stray += frame
 
     def _look(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
-        """Read what is not content: an error, usage, facts."""
-        if (usage := members.get("usage")) is not None:
+        """Read what is not content, and leave in `members` what is not ours to write."""
+        outcome = self._call.outcome
+        if (usage := members.pop("usage", None)) is not None:
             merge_usage(self._counted, usage)
         if (groq := members.get("x_groq")) is not None and (found := wire.decode_groq(groq)) is not None:
             merge_usage(self._counted, found.usage)
-        error = members.get("error", _NULL)
-        if "choices" not in members and members.get("object") == Raw(b'"error"'):
+        self._look_for_error(members, choices, data)
+        if (id := members.pop("id", None)) is not None and not outcome.upstream_id:
+            outcome.upstream_id = _text(id)
+        if not outcome.service_tier and (tier := members.get("service_tier")) is not None:
+            outcome.service_tier = _text(tier) or None
+        for name in _OURS:
+            members.pop(name, None)
+        if (fingerprint := members.get("system_fingerprint")) is not None and not wire.given(fingerprint):
+            del members["system_fingerprint"]
+
+    def _look_for_error(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
+        error = members.pop("error", wire.NOTHING)
+        if choices is None and members.get("object") == Raw(b'"error"'):
             error = Raw(data)  # vLLM's form
         for each in choices or ():
-            error = each.error if wire.given(each.error) else error
+            error = each.error or error
         if wire.given(error):
             raise self._failure(error)
-        outcome = self._call.outcome
-        if not outcome.upstream_id and (id := members.get("id")) is not None:
-            outcome.upstream_id = _text(id)
-        if (tier := members.get("service_tier")) is not None:
-            outcome.service_tier = _text(tier) or outcome.service_tier
 
     def _failure(self, error: Raw) -> UpstreamError:
         candidate = self._call.candidate
@@ -223,8 +250,18 @@ class Tap:
             return b"".join(opening)
         chunk = self._write(out, {**self._carried, **members} if self._carried else members)
         self._carried = {}
-        self._rule = Rule.learn(frame, chunk, said) if learn else None
+        self._learn(frame, chunk, said if learn else "")
         return b"".join((*opening, chunk)) if opening else chunk
+
+    def _learn(self, frame: bytes, chunk: bytes, said: str) -> None:
+        """Learn a rule, less and less often where none of them is ever used."""
+        if self._rule is not None:
+            self._vain = 0 if self._rule.used else self._vain + 1
+        self._rule = None
+        if said and (self._vain < _PATIENCE or self._vain % _PATIENCE == 0):
+            self._rule = Rule.learn(frame, chunk, said)
+        elif said:
+            self._vain += 1
 
     def _open(self, choice: _Choice, parsed: wire.Choice, delta: wire.Delta) -> bytes:
         """The first chunk of a choice, which only says whose turn it is; nothing where the upstream's own does."""
@@ -375,6 +412,62 @@ def _text(raw: Raw) -> str:
     return value if isinstance(value, str) else ""
 
 
+class _Frames:
+    """Cuts a stream into stretches of whole frames, with LF for whatever ends its lines."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._carriage = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take a piece in, give all the frames that it completes. Raises UpstreamUnavailable where one is too long."""
+        if self._carriage or b"\r" in piece:
+            piece = self._line_feeds(piece)
+        if self._parts:
+            if b"\n" not in piece:
+                self._keep(piece)
+                return b""
+            piece = b"".join((*self._parts, piece))
+            self._parts.clear()
+            self._size = 0
+        if piece.endswith(b"\n\n"):
+            return piece
+        end = piece.rfind(b"\n\n") + 2
+        if end == 1:
+            self._keep(piece)
+            return b""
+        self._keep(piece[end:])
+        return piece[:end]
+
+    @property
+    def waiting(self) -> bool:
+        """True where a part of a frame waits for the rest."""
+        return bool(self._parts) or self._carriage
+
+    def close(self) -> bytes:
+        """What came behind the last blank line."""
+        rest = b"".join(self._parts)
+        self._parts.clear()
+        return rest
+
+    def _keep(self, rest: bytes) -> None:
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > MAX_LINE_BYTES:
+                raise UpstreamUnavailable("an event of the upstream's stream is longer than 16 MB")
+
+    def _line_feeds(self, piece: bytes) -> bytes:
+        """CRLF and CR as LF. A CR at the end waits: an LF may belong to it."""
+        if self._carriage:
+            piece = b"\r" + piece
+        self._carriage = piece.endswith(b"\r")
+        if self._carriage:
+            piece = piece[:-1]
+        return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 # --- the fast way ----------------------------------------------------------------------------------------------------
 
 _OBFUSCATION = b'"obfuscation":"'
@@ -383,102 +476,118 @@ _OBFUSCATION = b'"obfuscation":"'
 class Rule:
     """How chunks are patched that differ from a known one in one string only (and in OpenAI's `obfuscation` at their end).
 
-    Theirs is head, string, tail; ours is `pieces` with the string in between. Obfuscated, a varying value and `closing` follow
-    in both.
+    A frame of theirs is the string between the pieces of `theirs`, a frame of ours the same string between the pieces of
+    `ours`. Obfuscated, a varying value and `closing` follow in both.
     """
 
-    __slots__ = ("_between", "_closing", "_head", "_newlines", "_ours", "_pieces", "_quotes", "_tail", "chars")
+    __slots__ = (
+        *("_between", "_closing", "_fixed", "_ours", "_runs", "_start", "_theirs", "_times"),
+        *("chars", "longest", "patched", "tried", "used"),
+    )
 
-    def __init__(self, head: bytes, tail: bytes, pieces: list[bytes], closing: bytes = b"") -> None:
-        self._head = head
-        self._tail = tail
-        self._pieces = pieces
+    def __init__(self, theirs: list[bytes], ours: list[bytes], closing: bytes = b"") -> None:
+        self._theirs = theirs
+        self._ours = ours
         self._closing = closing
+        self._start = len(theirs[0])
+        self._times = len(theirs) - 1
+        self._fixed = sum(map(len, theirs))
+        #: pieces of this length may be a single frame: shorter than two of them
+        self.longest = 2 * self._fixed
         #: what stands between the strings of two frames in one piece, theirs and ours
-        self._between = tail + head
-        self._ours = pieces[-1] + pieces[0]
-        self._quotes = self._between.count(b'"')
-        self._newlines = self._between.count(b"\n")
-        #: how many characters the strings of the last match have together
+        self._between = (theirs[-1] + theirs[0], ours[-1] + ours[0])
+        self._runs = len(theirs) == len(ours) == 2 and not closing
+        #: what was made of the last match, and how many characters its strings have together
+        self.patched = b""
         self.chars = 0
+        #: it has matched
+        self.used = False
+        #: the last run began as one and was none
+        self.tried = False
 
     @classmethod
     def learn(cls, frame: bytes, patched: bytes, said: str) -> Rule | None:
         """The rule behind a frame and what was made of it; `said` is the string in it. None where there is none."""
         quoted = _encode(said)
         theirs, ours = frame.split(quoted), patched.split(quoted)
-        if not said or len(theirs) != 2 or len(ours) < 2 or not _plain(theirs[0], theirs[1]):
+        rest = b"".join(theirs)
+        if not said or len(theirs) < 2 or len(ours) < 2 or not rest.isascii() or b"\\" in rest or b"\r" in rest:
             return None
-        head, tail = theirs[0] + b'"', b'"' + theirs[1]
-        pieces = [b'"' + each + b'"' for each in ours]
-        pieces[0], pieces[-1] = pieces[0][1:], pieces[-1][:-1]
-        if _OBFUSCATION not in tail:
-            return cls(head, tail, pieces)
-        tail, _, noise = tail.partition(_OBFUSCATION)
-        last, _, same = pieces[-1].partition(_OBFUSCATION)
-        # it has to be the last member: an opening quote behind it would be that of another one
-        if noise != same or noise.count(b'"') != 1:
+        theirs, ours = _with_quotes(theirs), _with_quotes(ours)
+        if _OBFUSCATION not in rest:
+            return cls(theirs, ours)
+        tail, _, noise = theirs[-1].partition(_OBFUSCATION)
+        last, _, same = ours[-1].partition(_OBFUSCATION)
+        # it has to be the last member, and the only one that varies besides the string
+        if len(theirs) != 2 or noise != same or noise.count(b'"') != 1:
             return None
-        pieces[-1] = last + _OBFUSCATION
-        return cls(head, tail + _OBFUSCATION, pieces, noise[noise.index(b'"') :])
+        return cls([theirs[0], tail + _OBFUSCATION], [*ours[:-1], last + _OBFUSCATION], noise[noise.index(b'"') :])
 
-    def burst(self, piece: bytes) -> bytes | None:
-        """Patch a piece that is nothing but such frames; None where it is not."""
-        pieces = self._pieces
-        if self._closing or len(pieces) != 2 or not (piece.startswith(self._head) and piece.endswith(self._tail)):
-            return None
-        inner = piece[len(self._head) : -len(self._tail)]
-        count = inner.count(self._between)
-        chars = _characters(inner, count * self._quotes, count * self._newlines)
-        if chars < 0:
-            return None
-        self.chars = chars - count * len(self._between)
-        return b"".join((pieces[0], inner.replace(self._between, self._ours) if count else inner, pieces[1]))
+    def run(self, data: bytes, start: int) -> int:
+        """Patch the run of such frames that begins at `start`, into `patched`. Gives its end, 0 where there is none."""
+        self.tried = False
+        if not self._runs or not data.startswith(self._theirs[0], start):
+            return 0
+        between, our_between = self._between
+        strings = data[start + self._start :].split(between)
+        strings[-1], found, rest = strings[-1].partition(self._theirs[1])
+        self.chars = _characters(b"\n".join(strings), len(strings) - 1)
+        if not found or self.chars < 0:
+            self.tried = True
+            return 0
+        self.used = True
+        self.patched = b"%b%b%b" % (self._ours[0], our_between.join(strings), self._ours[1])
+        return len(data) - len(rest)
 
-    def one(self, frame: bytes) -> bytes | None:
-        """Patch one frame; None where it is not such a one."""
-        if not frame.startswith(self._head):
-            return None
+    def one(self, frame: bytes) -> bool:
+        """Patch one frame, into `patched`. False where it is not such a one."""
         if self._closing:
             return self._obfuscated(frame)
-        if not frame.endswith(self._tail):
-            return None
-        inner = frame[len(self._head) : -len(self._tail)]
-        self.chars = _characters(inner)
-        return None if self.chars < 0 else inner.join(self._pieces)
+        size, odd = divmod(len(frame) - self._fixed, self._times)
+        string = frame[self._start : self._start + size]
+        if odd or size < 0 or string.join(self._theirs) != frame:
+            return False
+        self.chars = _characters(string)
+        if self.chars < 0:
+            return False
+        self.used = True
+        self.patched = string.join(self._ours)
+        return True
 
-    def _obfuscated(self, frame: bytes) -> bytes | None:
-        start = frame.find(self._tail, len(self._head))
-        if start < 0 or not frame.endswith(self._closing):
-            return None
-        inner = frame[len(self._head) : start]
-        noise = frame[start + len(self._tail) : -len(self._closing)]
-        self.chars = _characters(inner)
+    def _obfuscated(self, frame: bytes) -> bool:
+        head, tail = self._theirs
+        end = frame.find(tail, self._start)
+        if end < 0 or not frame.startswith(head) or not frame.endswith(self._closing):
+            return False
+        string, noise = frame[self._start : end], frame[end + len(tail) : -len(self._closing)]
+        self.chars = _characters(string)
         if self.chars < 0 or not noise.isalnum():
-            return None
-        return b"".join((inner.join(self._pieces), noise, self._closing))
+            return False
+        self.used = True
+        self.patched = b"%b%b%b" % (string.join(self._ours), noise, self._closing)
+        return True
 
 
-def _plain(*parts: bytes) -> bool:
-    """True where these parts of a frame are what the rules can be sure of."""
-    return all(part.isascii() and b"\\" not in part and b"\r" not in part for part in parts)
+def _with_quotes(parts: list[bytes]) -> list[bytes]:
+    """What `split` has left of a frame, with the quotes of the string that was taken out."""
+    return [parts[0] + b'"', *(b'"%b"' % part for part in parts[1:-1]), b'"' + parts[-1]]
 
 
-def _characters(inner: bytes, quotes: int = 0, newlines: int = 0) -> int:
-    """How many characters the inside of a JSON string holds, bare quotes and newlines included, of which there must be as many as
-    said; -1 where that is not easy to tell."""
-    escapes = 0
+def _characters(inner: bytes, breaks: int = 0) -> int:
+    """How many characters the insides of JSON strings hold, `breaks` newlines between them not counted; -1 where that is not
+    easy to tell, or they are none."""
+    escapes = quotes = 0
     if b"\\" in inner:
-        doubled, quoted = inner.count(b"\\\\"), inner.count(b'\\"')
-        if b"\\u" in inner or (doubled and quoted) or inner.endswith(b"\\"):
+        single = inner.replace(b"\\\\", b"")
+        if b"\\u" in single or b"\\\n" in single or single.endswith(b"\\"):
             return -1
-        quotes += quoted
-        escapes = inner.count(b"\\") - doubled
-    if inner.count(b'"') != quotes or inner.count(b"\n") != newlines:
+        quotes = single.count(b'\\"')
+        escapes = single.count(b"\\") + (len(inner) - len(single)) // 2
+    if inner.count(b'"') != quotes or inner.count(b"\n") != breaks:
         return -1
     if inner.isascii():
-        return len(inner) - escapes
+        return len(inner) - breaks - escapes
     try:
-        return len(inner.decode()) - escapes
+        return len(inner.decode()) - breaks - escapes
     except UnicodeDecodeError:
         return -1

@@ -91,12 +91,26 @@ def catalogues(source: Path) -> dict[Path, str]:
     """The text of every catalogue file, by its path."""
     lines = (source / "models.jsonl").read_text(encoding="utf-8").splitlines()
     facts = [json.loads(line, parse_float=Decimal) for line in lines]
+    _complete_inputs(facts)
     return {
         target.path: _printed(
             _model(fact, target) for fact in facts if fact["provider"] == target.source and _is_language(fact)
         )
         for target in targets()
     }
+
+
+def _complete_inputs(facts: list[Fact]) -> None:
+    """OpenAI's models that see images read PDF files too; for some the source says so in OpenRouter's rows only."""
+    readers = {
+        fact["id"].removeprefix("openai/")
+        for fact in facts
+        if fact["provider"] == "openrouter" and {"image", "pdf"} <= set(fact["modalities"]["input"])
+    }
+    for fact in facts:
+        inputs = fact["modalities"]["input"]
+        if fact["provider"] == "openai" and fact["id"] in readers and "pdf" not in inputs:
+            inputs.append("pdf")
 
 
 def targets() -> list[Target]:

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
+from . import logs
 from .api import Request, Route, json_response
 from .api import routes as api_routes
 from .attempts import Attempts
@@ -255,6 +256,7 @@ def _generation_handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         call = server.call(request, dialect, operation)
         request[CALL] = call
+        logs.request_id.set(call.request_id)
         sink = HttpSink(request, call, server.settings)
         try:
             await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
@@ -322,6 +324,9 @@ def _outermost(server: Server) -> Any:
             response = error_response(server, request, error)
         except web.HTTPException as error:
             response = error_response(server, request, _from_http(request, error))
+        except asyncio.CancelledError:
+            _log(request, 499, time.perf_counter() - started)
+            raise
         except Exception:
             log.exception("a bug: %s failed", _route_name(request))
             response = error_response(
@@ -332,7 +337,7 @@ def _outermost(server: Server) -> Any:
                 _add_headers(server, request, response)
             if origin in server.settings.server.cors_origins:
                 _with_cors(response, origin)
-        _log(request, response, time.perf_counter() - started)
+        _log(request, response.status, time.perf_counter() - started)
         return response
 
     return outermost
@@ -408,19 +413,18 @@ def _route_name(request: web.Request) -> str:
     return resource.canonical if resource is not None else "no route"
 
 
-def _log(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+def _log(request: web.Request, status: int, seconds: float) -> None:
     """The one line per request."""
     call: Call | None = request.get(CALL)
     identity = call.identity if call is not None else request.get(IDENTITY)
-    log.info(
-        "%s %s %s %.1fms key=%s model=%s id=%s",
-        request.method,
-        _route_name(request),
-        response.status,
-        seconds * 1000,
-        identity.label if identity is not None else "-",
-        call.model_id if call is not None else "-",
-        call.request_id if call is not None else request_id(request),
+    logs.request_id.set(call.request_id if call is not None else request_id(request))
+    logs.answered(
+        method=request.method,
+        route=_route_name(request),
+        status=status,
+        ms=round(seconds * 1000, 1),
+        key=identity.label if identity is not None else None,
+        model=call.model_id if call is not None else None,
     )
 
 

@@ -247,7 +247,8 @@ def _function(given: wire.ToolFragment) -> tuple[str, str, bool]:
 
 def legacy_call(delta: wire.Delta) -> bool:
     """True where a tool is called in the form of 2023. Snowflake sends an empty one along (2026-08)."""
-    return bool(delta.function_call) and bool(delta.function_call.name or delta.function_call.arguments)
+    function = delta.function_call
+    return isinstance(function, wire.Function) and bool(function.name or function.arguments)
 
 
 def text_of(value: Any) -> str:

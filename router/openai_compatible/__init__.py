@@ -72,9 +72,10 @@ class OpenAICompatible(Provider):
         """Thinking comes inside of the text."""
         return bool(getattr(self.settings, "think_tags", False))
 
-    def max_tokens_member(self, model: str) -> str:
-        """What the limit of output tokens is called for this model: `max_tokens` or `max_completion_tokens`."""
-        return "max_tokens"
+    def max_tokens_member(self, model: str) -> str | None:
+        """What the limit of output tokens is called for this model: `max_tokens` or `max_completion_tokens`; None where both are
+        known."""
+        return None
 
     def developer_role(self, model: str) -> bool:
         """True where the role `developer` is known; else it becomes `system`."""
@@ -103,10 +104,10 @@ class OpenAICompatible(Provider):
         are Raw where they are the client's own."""
         for name in self.drops & members.keys():
             del members[name]
-        name = self.max_tokens_member(model)
+        limit = self.max_tokens_member(model)
         for other in ("max_tokens", "max_completion_tokens"):
-            if other != name and other in members:
-                members[name] = members.pop(other)
+            if limit is not None and other != limit and other in members:
+                members[limit] = members.pop(other)
         if not self.stream_usage:
             members.pop("stream_options", None)
 

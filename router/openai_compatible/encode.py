@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+
 from ..errors import BadRequest
 from ..model import (
     AnyPart,
@@ -62,7 +64,7 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
             told["stop"] = request.stop[: provider.stop_limit]
             warnings.append(f"stop: only the first {provider.stop_limit} of {len(request.stop)} were sent")
     if request.tools:
-        told["tools"] = list(_tools(request))
+        told["tools"] = list(_tools(request, provider))
     if request.tool_choice is not None and told.get("tools"):
         told["tool_choice"] = _tool_choice(request.tool_choice)
     if request.response_format is not None:
@@ -106,12 +108,17 @@ def reasoning(form: str, config: ReasoningConfig, efforts: frozenset[str] | None
 # --- tools and formats -----------------------------------------------------------------------------------------------
 
 
-def _tools(request: ChatRequest) -> Iterable[Any]:
+def _tools(request: ChatRequest, provider: OpenAICompatible) -> Iterable[Any]:
     for tool in request.tools:
         if tool.server is None:
-            yield {"type": "function", "function": _function(tool)}
+            yield {"type": "function", "function": _function(tool)} | _mark(tool.cache_control, provider)
         elif request.family == FAMILY:
             yield tool.server
+
+
+def _mark(cache_control: Raw | None, provider: OpenAICompatible) -> dict[str, Any]:
+    known = cache_control is not None and "cache_control" in provider.keeps
+    return {"cache_control": cache_control} if known else {}
 
 
 def _function(tool: Tool) -> dict[str, Any]:
@@ -211,9 +218,7 @@ def _part(part: AnyPart, provider: OpenAICompatible) -> Any:
             return raw
         case _:
             raise BadRequest(f"a part of type {type(part).__name__} cannot stand in this message", param="messages")
-    if part.cache_control is not None and "cache_control" in provider.keeps:
-        told["cache_control"] = part.cache_control
-    return told
+    return told | _mark(part.cache_control, provider)
 
 
 def _file(part: File) -> dict[str, str]:
@@ -243,7 +248,7 @@ def _tool_result(
 
 def _assistant(message: Message, request: ChatRequest, provider: OpenAICompatible) -> dict[str, Any]:
     said = [each for each in message.content if isinstance(each, Text)]
-    calls = [_call(each) for each in message.content if isinstance(each, ToolCall)]
+    calls = [_call(each, provider) for each in message.content if isinstance(each, ToolCall)]
     thoughts = [each for each in message.content if isinstance(each, Reasoning)]
     told: dict[str, Any] = {"role": "assistant", "content": _content([*said], request, provider) if said else None}
     if message.name is not None:
@@ -255,7 +260,8 @@ def _assistant(message: Message, request: ChatRequest, provider: OpenAICompatibl
         told["refusal"] = "".join(refusals)
     if told["content"] is None and not calls and not refusals:
         told["content"] = ""
-    told |= _thoughts(thoughts, provider.keeps)
+    # a signature is for the upstream that gave it, which was one of this family only if the client speaks its language
+    told |= _thoughts(thoughts, provider.keeps if request.family == FAMILY else provider.keeps - {"reasoning_details"})
     images = [_part(each, provider) for each in message.content if isinstance(each, Image)]
     if images and "images" in provider.keeps:
         told["images"] = images
@@ -265,20 +271,19 @@ def _assistant(message: Message, request: ChatRequest, provider: OpenAICompatibl
     return told | _extra(message, request, provider)
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, provider: OpenAICompatible) -> dict[str, Any]:
     # an empty string is no JSON, and some upstreams parse it
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {"id": call.id, "type": "function", "function": function} | _mark(call.cache_control, provider)
 
 
 def _thoughts(thoughts: list[Reasoning], keeps: frozenset[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {}
+    """Thinking in one form: details where they hold more than text, which only gateways give and take; else the text."""
+    if "reasoning_details" in keeps and any(each.signature or each.data or each.id for each in thoughts):
+        return {"reasoning_details": [detail(each, index) for index, each in enumerate(thoughts)]}
     text = "".join(each.text for each in thoughts if each.kind in ("text", "summary"))
-    for name in ("reasoning", "reasoning_content"):
-        if text and name in keeps:
-            told[name] = text
-    if thoughts and "reasoning_details" in keeps:
-        told["reasoning_details"] = [detail(each, index) for index, each in enumerate(thoughts)]
-    return told
+    name = next((name for name in ("reasoning_content", "reasoning") if name in keeps), None)
+    return {name: text} if text and name else {}
 
 
 def detail(thought: Reasoning, index: int) -> wire.ReasoningDetail:

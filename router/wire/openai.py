@@ -241,6 +241,7 @@ class Part(Struct):
     input_audio: InputAudio | None = None
     file: FileRef | None = None
     cache_control: Raw = NOTHING
+    prompt_cache_breakpoint: Raw = NOTHING
 
 
 class CalledFunction(Struct):

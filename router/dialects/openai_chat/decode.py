@@ -148,13 +148,20 @@ def _mark(part: AnyPart, cache_control: Raw) -> None:
         part.cache_control = cache_control
 
 
+#: OpenAI's `prompt_cache_breakpoint` in the words of all others
+_BREAKPOINT = Raw(b'{"type":"ephemeral"}')
+
+
 def _parts(given: _Given, place: str) -> list[AnyPart]:
     if isinstance(given.content, str):
         return [Text(text=given.content)]
     parts = []
     for index, each in enumerate(given.content or ()):
         part = _part(each, f"{place}.content[{index}]")
-        part.cache_control = each.cache_control if wire.given(each.cache_control) else None
+        if wire.given(each.cache_control):
+            part.cache_control = each.cache_control
+        elif wire.given(each.prompt_cache_breakpoint):
+            part.cache_control = _BREAKPOINT
         parts.append(part)
     return parts
 

@@ -25,7 +25,10 @@ MAX_MODELS = 10
 MAX_TOOLS = 512
 MAX_NAME_CHARS = 256
 EFFORTS = ("max", "xhigh", "high", "medium", "low", "minimal", "none")
-SERVICE_TIERS = ("auto", "default", "flex", "priority", "fast", "scale")
+SERVICE_TIERS = (
+    *("auto", "default", "flex", "priority", "fast", "scale"),
+    *("on_demand", "performance", "standard", "standard_only"),  # the words of Groq and Anthropic
+)
 QUANTIZATIONS = (
     *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6"),
     *("fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ from .presets import PLAIN, PRESETS, SAMPLERS, SAMPLING, Preset, ReasoningForm
 
 #: members that a model may lack though its upstream knows them
 _MAY_LACK = SAMPLING | {"stop", "seed"}
+#: o4-mini, openai/gpt-5-mini and their like, but not gpt-oss
+_OPENAI_REASONING = re.compile(r"(?:^|/)(?:o\d|gpt-5|codex)")
 _WITH_SCHEMA = "Answer with JSON that fits this JSON schema, and nothing else:\n"
 
 
@@ -164,7 +167,9 @@ class Compatible(OpenAICompatible):
         return self.preset.think_tags
 
     def max_tokens_member(self, model: str) -> str:
-        """What the limit of output tokens is called."""
+        """What the limit of output tokens is called. OpenAI's reasoning models refuse `max_tokens`, whoever serves them."""
+        if self.settings.max_tokens is None and _OPENAI_REASONING.search(model):
+            return "max_completion_tokens"
         return self.preset.max_tokens
 
     def developer_role(self, model: str) -> bool:

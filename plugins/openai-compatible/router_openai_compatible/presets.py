@@ -205,7 +205,7 @@ PRESETS: dict[str, Preset] = {
         tool_choices=frozenset({"none", "auto", "named"}),
     ),
     "zai": Preset(
-        # docs.z.ai: only tool_choice auto, only json_object, usage in the last chunk of every stream
+        # docs.z.ai: tool_choice auto (recorded: a named one is obeyed), only json_object, usage in the last chunk of every stream
         title="Z.ai",
         base_url="https://api.z.ai/api/paas/v4",
         environment="ZAI_API_KEY",
@@ -218,7 +218,7 @@ PRESETS: dict[str, Preset] = {
         replays="reasoning_content",
         many_choices=False,
         json_schema=False,
-        tool_choices=frozenset({"auto"}),
+        tool_choices=frozenset({"auto", "named"}),
         stream_usage=False,
     ),
     "huggingface": Preset(

@@ -60,7 +60,7 @@ def instance(schema: Any, name: str = "value") -> Any:
             return _Maker(schema, complete).make(schema, name, 0, 0)
         except PatternError as error:
             raise Unfit(str(error)) from error
-        except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             # It comes from a client: anything may stand where a number, a text or a list belongs.
             raise Unfit(f"it is not a JSON schema that can be followed ({type(error).__name__})") from error
         except TooLarge as error:
@@ -77,7 +77,7 @@ class _Maker:
         self._complete = complete
         self._left = MOST_STEPS
         #: the references that lead to where we are: entering one again would not end
-        self._open: list[str] = []
+        self._open: list[str] = ["#"]
 
     def make(self, schema: Any, name: str, nth: int, depth: int) -> Any:
         """A value; a different one for each `nth`, where the schema has so many."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import socket
 import ssl
 
 from ..settings import Settings
@@ -25,13 +26,15 @@ def run(args: argparse.Namespace) -> int:
     from .. import app, logs
     from .configured import path_of, settings_of, sourced_here
 
-    logs.set_up(args.log_format)
     settings = settings_of(args)
+    logs.set_up(args.log_format)
     with sourced_here(path_of(args)):
         try:
             return app.run(settings, lambda: settings_of(args))
         except ssl.SSLError as error:
             raise CommandError(f"server.tls_certificate: cannot be loaded: {error.reason or error}") from None
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise CommandError(_why(settings, error)) from None
 
@@ -42,4 +45,6 @@ def _why(settings: Settings, error: OSError) -> str:
         return f"cannot listen on {listen}: something listens there already; `--listen 127.0.0.1:0` takes any free port"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"cannot listen on {listen}: not allowed; ports below 1024 need rights, `--listen` takes another"
-    return f"cannot listen on {listen}: {error.strerror or error}"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"cannot listen on {listen}: this machine has no such address"
+    return str(error)

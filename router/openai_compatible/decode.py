@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from ..errors import StreamTruncated, UpstreamUnavailable
 from ..model import (
@@ -72,19 +72,21 @@ class Reader:
         self._sources: list[Citation] = []
         self._started = False
 
-    def read(self, data: str | bytes) -> Iterator[Event]:
+    def read(self, data: str | bytes) -> list[Event]:
         """The events of one chunk."""
         try:
             chunk = wire.decode_chunk(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UpstreamUnavailable("the upstream's answer cannot be read") from error
-        merge_usage(self._counted, chunk.usage)
+        if chunk.usage:
+            merge_usage(self._counted, chunk.usage)
         if chunk.x_groq is not None:
             merge_usage(self._counted, chunk.x_groq.usage)
         self._look_for_error(chunk, data)
+        events: list[Event] = []
         if not self._started and chunk.choices:
             self._started = True
-            yield _start(chunk)
+            events.append(_start(chunk))
         if chunk.search_results or chunk.citations:
             self._sources = _sources(chunk)
         for given in chunk.choices or ():
@@ -92,29 +94,31 @@ class Reader:
             choice = self._choices.get(index)
             if choice is None:
                 choice = self._choices[index] = _Choice(index, self._think_tags, self._whole)
-            yield from choice.read(given)
+            choice.read(given, events)
+        return events
 
     def _look_for_error(self, chunk: wire.Chunk, data: str | bytes) -> None:
         error = chunk.error
         if chunk.object == "error" and not chunk.choices:
             error = Raw(data.encode() if isinstance(data, str) else data)
         for choice in chunk.choices or ():
-            error = choice.error if wire.given(choice.error) else error
+            error = choice.error or error
         if wire.given(error):
             raise failure(error, self._read_error)
 
-    def end(self, done: bool) -> Iterator[Event]:
+    def end(self, done: bool) -> list[Event]:
         """What comes last; `done`: the upstream said that it has ended."""
         if not self._choices:
             raise UpstreamUnavailable("the upstream's answer is empty")
         if not done and any(choice.word is None for choice in self._choices.values()):
             raise StreamTruncated("the upstream's stream ended without a finish reason")
+        events: list[Event] = []
         for choice in self._choices.values():
-            yield from choice.end()
-        for source in self._sources:
-            yield PartDone(part=source)
+            choice.end(events)
+        events += [PartDone(part=source) for source in self._sources]
         finishes = [self._choices[index].finish() for index in sorted(self._choices)]
-        yield Stop(finishes=finishes, usage=usage_of(self._counted))
+        events.append(Stop(finishes=finishes, usage=usage_of(self._counted)))
+        return events
 
 
 def _start(chunk: wire.Chunk) -> Start:
@@ -134,10 +138,16 @@ def _sources(chunk: wire.Chunk) -> list[Citation]:
     """Perplexity names its sources beside the choices (2026-08)."""
     found = [
         Citation(url=each["url"], title=text_of(each.get("title")))
-        for each in chunk.search_results or ()
-        if isinstance(each, dict) and isinstance(each.get("url"), str)
+        for each in _objects(chunk.search_results)
+        if isinstance(each.get("url"), str)
     ]
-    return found or [Citation(url=each) for each in chunk.citations or () if isinstance(each, str)]
+    given = chunk.citations if isinstance(chunk.citations, list) else ()
+    return found or [Citation(url=each) for each in given if isinstance(each, str)]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list, nothing where it is none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 class _Choice:
@@ -145,38 +155,45 @@ class _Choice:
 
     def __init__(self, index: int, think_tags: bool, whole: bool) -> None:
         self.index = index
-        self._whole = whole
         self.word: str | None = None
         self.native: str | None = None
+        self._whole = whole
         self._calls = ToolCalls()
         self._tags = ThinkTags() if think_tags else None
         self._thought: tuple[Any, ...] | None = None
         self._thoughts = -1
         self._audio: Audio | None = None
 
-    def read(self, given: wire.Choice) -> Iterator[Event]:
-        """The events of this choice in one chunk."""
+    def read(self, given: wire.Choice, events: list[Event]) -> None:
+        """Add the events of this choice in one chunk."""
         # Perplexity sends both: in a stream the message is all that was said so far (2026-08)
         delta = (given.message or given.delta) if self._whole else (given.delta or given.message)
         if delta is not None:
-            yield from self._reasoning(delta)
-            yield from self._content(delta.content, given.logprobs)
-            if delta.refusal:
-                yield RefusalDelta(text=text_of(delta.refusal), choice=self.index)
-            yield from self._tools(delta)
-            yield from self._parts(delta)
+            self._read(delta, given.logprobs, events)
         if given.finish_reason:
             self.word = text_of(given.finish_reason)
             self.native = text_of(given.native_finish_reason) or self.word
             if self.word == "error":
                 raise UpstreamUnavailable("the upstream ended the answer with an error")
 
-    def end(self) -> Iterator[Event]:
-        """What was held back."""
+    def _read(self, delta: wire.Delta, logprobs: Raw, events: list[Event]) -> None:
+        if delta.reasoning or delta.reasoning_content or delta.reasoning_details:
+            events += self._reasoning(delta)
+        if delta.content or logprobs:
+            events += self._content(delta.content, logprobs)
+        if delta.refusal:
+            events.append(RefusalDelta(text=text_of(delta.refusal), choice=self.index))
+        if delta.tool_calls or delta.function_call:
+            events += self._tools(delta)
+        if delta.images or delta.annotations or delta.audio:
+            events += self._parts(delta)
+
+    def end(self, events: list[Event]) -> None:
+        """Add what was held back."""
         if self._tags is not None:
-            yield from self._tagged(self._tags.close())
+            events += self._tagged(self._tags.close())
         if self._audio is not None:
-            yield PartDone(part=self._audio, choice=self.index)
+            events.append(PartDone(part=self._audio, choice=self.index))
 
     def finish(self) -> Finish:
         """How it ended."""
@@ -186,7 +203,7 @@ class _Choice:
         if isinstance(content, list):
             yield from self._blocks(content)
             return
-        text = "" if content is UNSET else text_of(content)
+        text = text_of(content)
         kept = logprobs if wire.given(logprobs) else None
         if not text and kept is None:
             return
@@ -201,23 +218,20 @@ class _Choice:
 
     def _blocks(self, blocks: list[Any]) -> Iterator[Event]:
         """Content as parts: text, and Mistral's way of thinking."""
-        for block in blocks:
-            if not isinstance(block, dict):
-                continue
+        for block in _objects(blocks):
             if block.get("type") == "thinking":
                 inner = block.get("thinking")
-                texts = [text_of(each.get("text")) for each in inner] if isinstance(inner, list) else [text_of(inner)]
-                yield self._think("text", "".join(texts))
+                texts = [text_of(each.get("text")) for each in _objects(inner)]
+                yield self._think("text", "".join(texts) if texts else text_of(inner))
             elif text := text_of(block.get("text")):
                 yield TextDelta(text=text, choice=self.index)
 
     def _reasoning(self, delta: wire.Delta) -> Iterator[Event]:
         """Details where there are some, else the plain text under either name."""
-        details = delta.reasoning_details
-        found = [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+        found = _objects(delta.reasoning_details)
         for each in found:
             yield self._detail(each)
-        if not found and (text := text_of(delta.reasoning or delta.reasoning_content or None)):
+        if not found and (text := text_of(delta.reasoning or delta.reasoning_content)):
             yield self._think("text", text)
 
     def _detail(self, given: dict[str, Any]) -> ReasoningDelta:
@@ -225,7 +239,8 @@ class _Choice:
         known = kind if kind in ("text", "summary", "encrypted", "server_tool_call") else "text"
         # an encrypted piece comes whole, and two of them are two
         number = (self._thoughts, given.get("data")) if known == "encrypted" else given.get("index")
-        thought = self._think(known, text_of(given.get("summary") if known == "summary" else given.get("text")), number)
+        text = text_of(given.get("summary") if known == "summary" else given.get("text"))
+        thought = self._think(known, text, number)
         thought.signature = _word(given.get("signature"))
         thought.data = text_of(given.get("data"))
         thought.format = _word(given.get("format")) or "unknown"
@@ -240,18 +255,18 @@ class _Choice:
 
     def _tools(self, delta: wire.Delta) -> Iterator[Event]:
         given = list(delta.tool_calls or ())
-        if delta.function_call and legacy_call(delta):
-            given.append(wire.ToolFragment(index=0, function=delta.function_call))
+        if legacy_call(delta):
+            given.append(wire.ToolFragment(index=0, function=delta.function_call or None))
         for each in self._calls.add(given):
             yield ToolDelta(index=each.index, id=each.id, name=each.name, arguments=each.arguments, choice=self.index)
 
     def _parts(self, delta: wire.Delta) -> Iterator[Event]:
-        for image in delta.images or ():
-            if (part := image_of(image)) is not None:
-                yield PartDone(part=part, choice=self.index)
-        for note in delta.annotations or ():
-            if (citation := citation_of(note)) is not None:
-                yield PartDone(part=citation, choice=self.index)
+        for image in _objects(delta.images):
+            if (made := image_of(image)) is not None:
+                yield PartDone(part=made, choice=self.index)
+        for note in _objects(delta.annotations):
+            if (cited := citation_of(note)) is not None:
+                yield PartDone(part=cited, choice=self.index)
         if isinstance(delta.audio, dict):
             self._hear(delta.audio)
 
@@ -266,9 +281,9 @@ class _Choice:
         audio.expires_at = given.get("expires_at") or audio.expires_at
 
 
-def image_of(given: Any) -> Image | None:
+def image_of(given: dict[str, Any]) -> Image | None:
     """An entry of `images`."""
-    inner = given.get("image_url") if isinstance(given, dict) else None
+    inner = given.get("image_url")
     url = inner.get("url") if isinstance(inner, dict) else inner
     if not isinstance(url, str) or not url:
         return None
@@ -278,9 +293,9 @@ def image_of(given: Any) -> Image | None:
     return Image(data=data, media_type=head.partition(";")[0])
 
 
-def citation_of(given: Any) -> Citation | None:
+def citation_of(given: dict[str, Any]) -> Citation | None:
     """An entry of `annotations`."""
-    inner = given.get("url_citation") if isinstance(given, dict) else None
+    inner = given.get("url_citation")
     if not isinstance(inner, dict) or not isinstance(inner.get("url"), str):
         return None
     start, end = inner.get("start_index"), inner.get("end_index")

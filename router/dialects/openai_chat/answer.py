@@ -57,14 +57,8 @@ def _failure(call: Call, error: Raw) -> UpstreamError:
 
 def _characters(message: wire.Delta) -> int:
     said = [message.content, message.refusal, message.reasoning or message.reasoning_content]
-    said += [_arguments(called) for called in message.tool_calls or ()]
-    return sum(len(text_of(each)) for each in said if each)
-
-
-def _arguments(called: wire.ToolFragment) -> Any:
-    if called.function is not None:
-        return called.function.arguments
-    return called.custom.input if called.custom is not None else ""
+    called = sum(len(each.name) + len(each.arguments) for each in ToolCalls().add(message.tool_calls or []))
+    return called + sum(len(text_of(each)) for each in said if each)
 
 
 def _has_tools(message: wire.Delta | None) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Raw
@@ -61,7 +61,43 @@ def _bad(name: str, message: str, wanted: str) -> BadRequest:
     if missing := re.search(r"missing required field `(.*)`", words):
         place = f"{place}.{missing[1]}"
         return BadRequest(f"{place} is required", param=place)
-    return BadRequest(f"{place} must be {wanted}" if wanted and place == name else f"{place}: {words}", param=place)
+    if wrong := re.search(r"Invalid enum value (.*)", words):
+        allowed = next((each for suffix, each in _WORDS if place.endswith(suffix)), None)
+        return BadRequest(f"{place} must be {allowed or 'another word'}; got {wrong[1][:80]}", param=place)
+    if wanted and place == name:
+        return BadRequest(f"{place} must be {wanted}", param=place)
+    if mistyped := re.search(r"Expected `(.*)`, got `(.*)`", words):
+        kinds = [_KINDS.get(kind, kind) for kind in mistyped[1].split(" | ") if kind != "null"]
+        return BadRequest(
+            f"{place} must be {' or '.join(kinds)}; got {_KINDS.get(mistyped[2], mistyped[2])}", param=place
+        )
+    return BadRequest(f"{place}: {words}", param=place)
+
+
+def _any_of(*words: str) -> str:
+    return f"one of {', '.join(words)}"
+
+
+#: what msgspec calls the kinds of JSON
+_KINDS = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+#: what members may say that msgspec checks by their type
+_WORDS = (
+    (".role", _any_of(*get_args(wire.Role))),
+    ("thinking.type", _any_of("enabled", "disabled", "adaptive", "auto")),
+    ("response_format.type", _any_of("text", "json_object", "json_schema", "grammar", "python")),
+    ("].type", _any_of(*get_args(wire.PartType))),
+    (".effort", _any_of(*EFFORTS)),
+)
 
 
 def number(name: str, low: float, high: float, *, above: bool = False) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +81,12 @@ def _members(body: bytes) -> dict[str, Raw]:
     except msgspec.ValidationError:
         raise BadRequest("the body must be a JSON object") from None
     except msgspec.DecodeError as error:
+        if _SURROGATE.search(body):
+            raise BadRequest("the body is not valid: an escape in it is half of a surrogate pair") from None
         raise BadRequest(f"the body is not JSON: {error}" if body else "the body is empty") from None
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def _routing(head: Head, values: dict[str, Any]) -> None:

@@ -283,13 +283,13 @@ class Tap:
         members = wire.decode_members(inner) if wire.given(inner) else {}
         before = len(members)
         thought = self._reasoning(delta, members)
-        called, plain = self._tools(choice, delta, members)
+        called, names = self._tools(choice, delta, members)
         if not legacy_call(delta):
             members.pop("function_call", None)
         if "role" in members and not delta.role:
             del members["role"]
         said = called + "".join(text_of(each) for each in (delta.content, delta.refusal) if each)
-        self._call.outcome.output_chars += len(said) + len(thought)
+        self._call.outcome.output_chars += len(said) + len(thought) + names
         if _any(delta, _CONTENT) or (thought and not self._hide):
             self.content = True
         if parsed.finish_reason:
@@ -297,7 +297,7 @@ class Tap:
         if before and not members:
             return None, said, False
         patched = {"index": choice.number, "delta": Raw(_encode(members)), **_rest(raw), "finish_reason": _NULL}
-        return patched, said + thought, plain
+        return patched, said + thought, not names
 
     def _reasoning(self, delta: wire.Delta, members: dict[str, Raw]) -> str:
         """Both names for reasoning, or none where the client does not want to see it. Gives what was thought."""
@@ -313,13 +313,13 @@ class Tap:
             members.pop("reasoning_content", None)
         return text_of(plain or content)
 
-    def _tools(self, choice: _Choice, delta: wire.Delta, members: dict[str, Raw]) -> tuple[str, bool]:
-        """Tool calls with their index; id and name in the first fragment only. Gives their arguments, and whether only
-        arguments came."""
+    def _tools(self, choice: _Choice, delta: wire.Delta, members: dict[str, Raw]) -> tuple[str, int]:
+        """Tool calls with their index; id and name in the first fragment only. Gives their arguments, and how many characters
+        of names came."""
         if not delta.tool_calls:
             members.pop("tool_calls", None)
             choice.tools = choice.tools or legacy_call(delta)
-            return "", True
+            return "", 0
         choice.tools = True
         given = wire.decode_list(members["tool_calls"])
         fragments = choice.calls.add(delta.tool_calls)
@@ -327,7 +327,7 @@ class Tap:
             members["tool_calls"] = Raw(_encode([tool_call(given[each.position], each) for each in fragments]))
         else:
             del members["tool_calls"]
-        return "".join(each.arguments for each in fragments), not any(each.name for each in fragments)
+        return "".join(each.arguments for each in fragments), sum(len(each.name) for each in fragments)
 
     def _finish(
         self, choice: _Choice, parsed: wire.Choice, members: dict[str, Raw], raw: dict[str, Raw]

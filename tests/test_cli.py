@@ -380,6 +380,21 @@ def test_without_a_configuration_providers_come_from_the_environment(router: Rou
     assert "openai" not in rows
 
 
+@pytest.mark.parametrize("document", ["README.md", "docs/configuration.md", "config.toml"])
+def test_the_variables_that_the_documents_name_each_bring_a_provider(
+    router: Router, tmp_path: Path, document: str
+) -> None:
+    (tmp_path / "config.toml").unlink()
+    text = (ROOT / document).read_text()
+    names = set(re.findall(r"\b[A-Z]+_API_KEY\b", text))
+    assert "OPENAI_API_KEY" in names
+
+    found = router("providers", **dict.fromkeys(names, "x")).stdout
+
+    for name in names:
+        assert f"(key in {name})" in found
+
+
 def test_plugins_are_listed_used_or_not(router: Router, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(f'{ECHO}[plugins]\ndisabled = ["metrics", "gemini"]\n')
 
@@ -517,6 +532,34 @@ def test_doctor_finds_the_other_router_of_pypi(program: Router, tmp_path: Path) 
 
 def test_a_line_has_no_colour_outside_a_terminal(router: Router) -> None:
     assert "\033" not in router("doctor", "--config", "config.toml", ROUTER__SERVER__LISTEN="127.0.0.1:0").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals here")
+@pytest.mark.parametrize(
+    ("variables", "coloured"), [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False)]
+)
+def test_a_terminal_gets_colour_unless_it_declines(
+    tmp_path: Path, environ: dict[str, str], variables: dict[str, str], coloured: bool
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "router", "plugins"],
+            cwd=tmp_path,
+            env={**environ, **variables},
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            timeout=START_S,
+        )
+        shown = os.read(ours, 100_000)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    assert done.returncode == 0
+    assert (b"\033[" in shown) is coloured
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------

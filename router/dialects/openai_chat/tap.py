@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...model import Event
@@ -168,6 +168,8 @@ class Tap:
             choices = wire.decode_choices(raw) if raw else None
             self._look(members, choices, data)
             if choices:
+                if len(choices) == 1 and (said := self._ordinary(choices[0])) is not None:
+                    return self._as_it_is(frame, members, raw, said)
                 return self._chunk(frame, members, choices, wire.decode_list(raw))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Unreadable("the upstream's stream holds a chunk that cannot be read") from error
@@ -225,6 +227,33 @@ class Tap:
         return self._failure(error) if wire.given(error) else UpstreamUnavailable("the upstream's stream is empty")
 
     # --- one chunk ---
+
+    def _ordinary(self, given: wire.Choice) -> str | None:
+        """The text of a choice that can stay as it is, as nearly all of them can; None for the others."""
+        delta = given.delta
+        choice = self._choices.get(given.index) if isinstance(given.index, int) else None
+        if choice is None or choice.finished or delta is None or given.finish_reason is not None:
+            return None
+        text = delta.content
+        if not isinstance(text, str) or given.message is not None or delta.role is None:
+            return None
+        silent = delta.tool_calls is delta.function_call is UNSET
+        if not silent or not (delta.reasoning is delta.reasoning_content is delta.reasoning_details is UNSET):
+            return None
+        if delta.refusal or delta.images or delta.audio or delta.annotations:
+            return None
+        return text
+
+    def _as_it_is(self, frame: bytes, members: dict[str, Raw], choices: Raw, said: str) -> bytes:
+        """A chunk whose choices need no change."""
+        if said:
+            self.content = True
+            self._call.outcome.output_chars += len(said)
+        learn = not self._carried
+        chunk = self._written(choices, {**self._carried, **members} if self._carried else members)
+        self._carried = {}
+        self._learn(frame, chunk, said if learn else "")
+        return chunk
 
     def _chunk(
         self, frame: bytes, members: dict[str, Raw], choices: list[wire.Choice], raws: list[dict[str, Raw]]
@@ -344,8 +373,11 @@ class Tap:
         return None
 
     def _write(self, choices: list[dict[str, Raw]], members: dict[str, Raw]) -> bytes:
+        return self._written(_encode(choices), members)
+
+    def _written(self, choices: bytes | Raw, members: dict[str, Raw]) -> bytes:
         rest = b"," + _encode(members)[1:] if members else b"}"
-        return b'%b,"choices":%b%b\n\n' % (self._head, _encode(choices), rest)
+        return b'%b,"choices":%b%b\n\n' % (self._head, choices, rest)
 
 
 class _Choice:

@@ -467,6 +467,18 @@ def test_every_key_is_documented_with_its_default(heading: str) -> None:
             assert fields[name].default is None, name
 
 
+def test_nothing_reads_the_keys_that_are_said_to_be_without_effect() -> None:
+    """Whoever gives such a key an effect takes it off that list."""
+    text = (ROOT / "docs/configuration.md").read_text()
+    paragraph = re.search(r"^\*\*Without effect yet\.\*\*.+?\n\n", text, re.MULTILINE | re.DOTALL)
+    listed = re.findall(r"`(\w+)\.(\w+)`", paragraph[0]) if paragraph else []
+    code = "\n".join(path.read_text() for path in (ROOT / "router").rglob("*.py"))
+
+    for section, name in listed:
+        assert name in getattr(Settings(), section).__struct_fields__
+        assert not re.search(rf"\b{section}(\.{name}\b|\.get\(.{name}\b|\[.{name}\b)", code), f"{section}.{name}"
+
+
 def test_every_section_is_documented() -> None:
     documented = {heading.strip("[]").partition(".")[0] for heading in documentation() if heading.startswith("[")}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from .expected import Call, Choice, Failure, Reply, Usage, parsed
+from .expected import Call, Choice, Failure, Reply, Usage, json_text, parsed
 
 
 @dataclass
@@ -97,6 +97,9 @@ def fold(text: str, *, usage_apart: bool) -> Answer:
             choice.images += len(delta.get("images") or [])
             for part in delta.get("tool_calls") or []:
                 fold_call(fragments, choice, (each["index"], part["index"]), part, faults)
+            if legacy := delta.get("function_call"):
+                part = {"function": legacy, "id": "legacy" if legacy.get("name") else None}
+                fold_call(fragments, choice, (each["index"], -1), part, faults)
             if each["finish_reason"]:
                 finishes.append(each["index"])
                 choice.finish = each["finish_reason"]
@@ -197,7 +200,7 @@ def reasoning(message: dict[str, Any]) -> str:
 
 def as_text(content: Any) -> str:
     """Content as text: one upstream answers a JSON schema with an object instead of text."""
-    return content if isinstance(content, str) else json.dumps(content) if content else ""
+    return content if isinstance(content, str) else json_text(content) if content else ""
 
 
 def usage(counted: dict[str, Any]) -> Usage:

@@ -25,9 +25,9 @@ def wire() -> dict[str, Recording]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(wire: dict[str, Recording], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """The router with two instances per recording: `NAME` for answers and `q-NAME` for requests, so that the refused
-    credentials of one kind of test do not meet the other."""
-    instances = {prefix + name: each for prefix in ("", "q-") for name, each in wire.items()}
+    """The router with three instances per recording, so that a credential refused in one kind of test is not missed in
+    another: `NAME` for answers, `x-NAME` for answers the other way round, `q-NAME` for requests."""
+    instances = {prefix + name: each for prefix in ("", "x-", "q-") for name, each in wire.items()}
     upstream = ReplayUpstream(instances, frozenset(REFRAMED))
     await upstream.start()
     try:

@@ -94,7 +94,7 @@ def openai_chat(recording: Recording) -> Reply | Failure:
             choice.finish = each.get("finish_reason") or choice.finish
             delta = each.get("message") or each.get("delta") or {}
             content = delta.get("content")
-            choice.text += content if isinstance(content, str) else json.dumps(content) if content else ""
+            choice.text += content if isinstance(content, str) else json_text(content) if content else ""
             choice.reasoning += openai_reasoning(delta)
             choice.refusal += delta.get("refusal") or ""
             for position, part in enumerate(delta.get("tool_calls") or []):
@@ -284,6 +284,11 @@ def parsed(arguments: Any) -> Any:
         return json.loads(arguments or "{}")
     except ValueError:
         return arguments
+
+
+def json_text(value: Any) -> str:
+    """JSON as it is written where spaces do not matter."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def has_content(choices: dict[int, Choice]) -> bool:

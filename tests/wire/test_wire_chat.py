@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 import pytest
 
 from .client import ask
 from .expected import Failure, Reply, expected
 from .recordings import MISSING, Recording, chat_recordings
-from .replays import EXCLUDED, question, same_ids, splits
+from .replays import EXCLUDED, REFRAMED, question, same_ids, splits, streams
 from .stage import Stage
 
 pytestmark = pytest.mark.wire
 
-CASES = [
-    pytest.param(recording, split, id=f"{recording.name}-{split}")
-    for recording in chat_recordings()
-    if recording.name not in EXCLUDED
-    for split in splits(recording)
-] or [pytest.param(None, "", marks=pytest.mark.skip(reason=MISSING))]
+REPLAYED = [each for each in chat_recordings() if each.name not in EXCLUDED]
+NOTHING = [pytest.param(None, "", marks=pytest.mark.skip(reason=MISSING))]
+CASES = [pytest.param(each, split, id=f"{each.name}-{split}") for each in REPLAYED for split in splits(each)] or NOTHING
+CROSSED = [
+    pytest.param(each, "pieces", id=f"{each.name}-crossed") for each in REPLAYED if each.name not in REFRAMED
+] or NOTHING
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -26,22 +28,53 @@ CASES = [
 async def test_client_gets_what_the_provider_said(
     recording: Recording, split: str, stage: Stage, http: aiohttp.ClientSession
 ) -> None:
-    stage.upstream.split[recording.name] = split
-    body, recorded = question(recording, recording.name), expected(recording)
+    recorded = expected(recording)
+    if isinstance(recorded, Failure) and recorded.streamed:
+        for choice in recorded.streamed.values():
+            choice.finish = "error"
+
+    await assert_says(recorded, split, question(recording, recording.name), stage, http)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize(("recording", "split"), CROSSED)
+async def test_the_other_way_round_says_the_same(
+    recording: Recording, split: str, stage: Stage, http: aiohttp.ClientSession
+) -> None:
+    """A stream for a client that asked for a whole answer, and the reverse: some upstreams answer so."""
+    body, recorded = question(recording, f"x-{recording.name}"), expected(recording)
+    if streams(recording):
+        body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
+    else:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if isinstance(recorded, Failure):
+        recorded.streamed = None  # nothing has been sent yet when the error comes
+
+    await assert_says(recorded, split, body, stage, http)
+
+
+async def assert_says(
+    recorded: Reply | Failure,
+    split: str,
+    body: dict[str, Any],
+    stage: Stage,
+    http: aiohttp.ClientSession,
+) -> None:
+    """Ask, and compare the answer with what was recorded. The upstream gets one request."""
+    instance = body["model"].partition("/")[0]
+    stage.upstream.split[instance] = split
+    before = len(stage.upstream.asked.get(instance, []))
 
     answer = await ask(http, stage.url, stage.key, body)
 
     assert answer.faults == []
     same_ids(answer.said, recorded)
     if isinstance(recorded, Reply) and isinstance(answer.said, Reply):
-        assert answer.provider == recording.name
+        assert (answer.provider, answer.model) == (instance, body["model"])
         assert answer.usage_estimated == (recorded.usage is None)
         recorded.usage = recorded.usage or answer.said.usage
-    if isinstance(recorded, Failure) and recorded.streamed:
-        for choice in recorded.streamed.values():
-            choice.finish = "error"
     assert answer.said == recorded
-    assert stage.upstream.asked[recording.name][-1].headers  # it was this upstream that was asked
+    assert len(stage.upstream.asked[instance]) == before + 1
 
 
 def test_all_is_replayed_or_excluded_by_name(wire: dict[str, Recording]) -> None:

@@ -6,6 +6,9 @@ that is set once per request.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import contextlib
 import functools
 import logging
 import re
@@ -22,6 +25,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 access = logging.getLogger("router.access")
 
 #: characters of a message, of one field, of a traceback (its end)
+#: how long a line may wait for company, in seconds, and how many lines at most
+HELD_S, MOST_HELD = 0.1, 500
 LONGEST, LONGEST_FIELD, LONGEST_TRACE = 2000, 200, 8000
 #: text shaped like a key of ours or of a provider. A label (first 12 characters, dots, last 3) is shorter and stays
 _SECRET = re.compile(
@@ -38,12 +43,45 @@ def set_up(form: Literal["text", "json"], stream: IO[str] | None = None) -> None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # documented under "Optimization": nobody prints the line of the call, which costs 5 µs
     logging.raiseExceptions = False  # a closed standard error must not fail a request
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = Buffered(stream or sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     # It logs every event of a stream at DEBUG, prompts and all.
     logging.getLogger("aiohttp_sse_client").setLevel(logging.WARNING)
+
+
+class Buffered(logging.StreamHandler[IO[str]]):
+    """Collects lines while an event loop runs and writes them together, at most `HELD_S` late: a system call for each line would
+    cost more than the line. Warnings and worse are written at once, and so is everything at the end."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        atexit.register(self.flush)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line, and see to it that it is written soon."""
+        self._lines.append(self.format(record))
+        if record.levelno >= logging.WARNING or len(self._lines) >= MOST_HELD:
+            self.flush()
+        elif self._timer is None:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(HELD_S, self.flush)
+            except RuntimeError:  # no loop runs here
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        if lines:
+            with contextlib.suppress(OSError, ValueError):  # a closed standard error must not fail a request
+                self.stream.write("\n".join(lines) + "\n")
+                self.stream.flush()
 
 
 def answered(**fields: str | int | float | None) -> None:

@@ -205,7 +205,7 @@ PRESETS: dict[str, Preset] = {
         tool_choices=frozenset({"none", "auto", "named"}),
     ),
     "zai": Preset(
-        # docs.z.ai: tool_choice auto (recorded: a named one is obeyed), only json_object, usage in the last chunk of every stream
+        # docs.z.ai: only tool_choice auto (yet a named one is obeyed), only json_object
         title="Z.ai",
         base_url="https://api.z.ai/api/paas/v4",
         environment="ZAI_API_KEY",
@@ -219,7 +219,6 @@ PRESETS: dict[str, Preset] = {
         many_choices=False,
         json_schema=False,
         tool_choices=frozenset({"auto", "named"}),
-        stream_usage=False,
     ),
     "huggingface": Preset(
         # A router to many services: what the one behind it does not know, it refuses itself

@@ -1,5 +1,5 @@
 # Everything happens in .venv; nothing outside this folder is touched.
-# make run PYTHON=python3.13, make test ARGS='-k ledger -x', make run ARGS='--listen 127.0.0.1:9000'
+# make run PYTHON=python3.13, make test ARGS='-k ledger -x -n 2', make run ARGS='--listen 127.0.0.1:9000'
 PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv

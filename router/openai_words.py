@@ -325,7 +325,9 @@ def effort_of(config: ReasoningConfig, known: frozenset[str] | None = None) -> s
         effort = "medium"
     else:
         return None
-    return effort if known is None else nearest_effort(effort, known)
+    if known is None:
+        return effort
+    return nearest_effort(effort, known if effort == "none" else known - {"none"})
 
 
 _LADDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -184,7 +184,7 @@ class Compatible(OpenAICompatible):
         known = self.preset.efforts if facts is None else frozenset(facts.efforts)
         if config.off and facts is None:
             known &= {"none", "minimal"}  # a model that nobody knows may have no efforts at all
-        effort = effort_of(config, known if config.off else known - {"none"})
+        effort = effort_of(config, known)
         by_effort = {} if effort is None else {"reasoning_effort": effort}
         if self.preset.reasoning == "reasoning_effort" or ("gpt-oss" in model and self.preset.reasoning != "none"):
             return by_effort

@@ -109,7 +109,7 @@ class Attempts:
                 attempt.output_tokens = call.usage.output if call.usage is not None else 0
                 attempt.status = attempt.status or (0 if attempt.error else 200)
                 self._health.attempted(attempt)
-                tell(self._hook.router_attempted, call=call, attempt=attempt)
+                tell(self._hook, "router_attempted", call=call, attempt=attempt)
 
     async def _try(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
         call.outgoing = await self._relay.outgoing(call, candidate)

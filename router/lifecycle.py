@@ -58,7 +58,7 @@ class Lifecycle:
             await sink.error(call.fail(self._told(call, error)))
         finally:
             self._ledger.settle(call)
-            if call.settled is not None and self._plugins.hook.router_settled.get_hookimpls():
+            if call.settled is not None and self._plugins.hook.implemented("router_settled"):
                 call.settled.add_done_callback(lambda _: spawn("settled", self._tell(call)))
 
     def _told(self, call: Call, error: Exception) -> RouterError:

@@ -15,6 +15,7 @@ import pluggy
 from msgspec import Struct, field
 
 from . import hookspecs
+from .hooks import Hooks
 from .provider import Automatic, Provider
 from .settings import Settings, SettingsError, convert, timeouts_of
 
@@ -44,7 +45,8 @@ class Plugins:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("router")
         self._manager.add_hookspecs(hookspecs)
-        self.hook: Any = self._manager.hook
+        self.hook: Any = Hooks(self._manager)
+        self.hook.prepare()
         self.listed: dict[str, Listed] = {}
         self._codes: dict[CodeType, tuple[str, str]] = {}
 
@@ -63,6 +65,7 @@ class Plugins:
         except (pluggy.PluginValidationError, ValueError) as error:
             self._manager.unregister(plugin) if self._manager.is_registered(plugin) else None
             raise PluginError(" ".join(str(error).split())) from error
+        self.hook.prepare()
         callers = self._manager.get_hookcallers(plugin) or []
         for caller in callers:
             for implementation in caller.get_hookimpls():
@@ -170,12 +173,12 @@ async def each(answers: Iterable[Coroutine[Any, Any, None]]) -> None:
             unstarted.close()
 
 
-def tell(caller: Any, **arguments: Any) -> None:
+def tell(hook: Any, name: str, **arguments: Any) -> None:
     """Call a hook that only observes: a failure is logged and changes nothing."""
     try:
-        caller(**arguments)
+        getattr(hook, name)(**arguments)
     except Exception:
-        log.exception("a plugin failed in %s", caller.name)
+        log.exception("a plugin failed in %s", name)
 
 
 # --- providers -------------------------------------------------------------------------------------------------------

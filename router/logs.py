@@ -24,9 +24,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 access = logging.getLogger("router.access")
 
-#: characters of a message, of one field, of a traceback (its end)
 #: how long a line may wait for company, in seconds, and how many lines at most
 HELD_S, MOST_HELD = 0.1, 500
+#: characters of a message, of one field, of a traceback (its end)
 LONGEST, LONGEST_FIELD, LONGEST_TRACE = 2000, 200, 8000
 #: text shaped like a key of ours or of a provider. A label (first 12 characters, dots, last 3) is shorter and stays
 _SECRET = re.compile(
@@ -49,6 +49,12 @@ def set_up(form: Literal["text", "json"], stream: IO[str] | None = None) -> None
     logging.captureWarnings(True)
     # It logs every event of a stream at DEBUG, prompts and all.
     logging.getLogger("aiohttp_sse_client").setLevel(logging.WARNING)
+
+
+def flush() -> None:
+    """Write the lines that still wait, before something else is printed behind them."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 class Buffered(logging.StreamHandler[IO[str]]):

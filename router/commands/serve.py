@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
             raise
         except OSError as error:
             raise CommandError(_why(settings, error)) from None
+        finally:
+            logs.flush()
 
 
 def _why(settings: Settings, error: OSError) -> str:

@@ -112,3 +112,10 @@ def test_unknown_models_are_free_on_ones_own_machine_only(provider: Make) -> Non
     assert "tools" in service.parameters
     assert "top_k" in local.parameters
     assert provider("lmstudio").unknown("text-embedding-nomic").output_modalities == ["embeddings"]
+
+
+def test_the_readme_lists_them_all() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (?:`(\w+)`|[^|]+) \| `", readme, re.MULTILINE))
+
+    assert rows == {name: preset.environment for name, preset in PRESETS.items()}

@@ -52,3 +52,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     ran = {case.rpartition("-")[0] for case in cases if case}
     if ran:
         terminalreporter.write_line(f"wire: {len(ran)} exchanges ran, {len(EXCLUDED)} excluded")
+        for name, reason in sorted(EXCLUDED.items()):
+            terminalreporter.write_line(f"wire: {name} is excluded: {reason}")

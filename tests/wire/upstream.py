@@ -14,7 +14,10 @@ from aiohttp import web
 from .recordings import Recording
 
 #: of a longer stream only the first bytes go singly, the rest in random pieces: each write costs a system call
-SINGLE_BYTES = 8192
+SINGLE_BYTES = 4096
+#: the first of these give the reader time, in turns of the loop: the kernel joins what a reader is too slow to take singly
+ALONE_BYTES = 400
+TURNS = 15
 #: the longest random piece, in bytes, and how many pieces a stream is cut into at most
 LONGEST_PIECE = 97
 MOST_PIECES = 2000
@@ -85,9 +88,10 @@ class ReplayUpstream:
         response = web.StreamResponse(status=recording.status, headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(request)
-        for packet in packets(raw, split):
+        for number, packet in enumerate(packets(raw, split)):
             await response.write(packet)
-            await asyncio.sleep(0)
+            for _ in range(TURNS if split == "bytes" and number < ALONE_BYTES else 1):
+                await asyncio.sleep(0)
         await response.write_eof()
         return response
 

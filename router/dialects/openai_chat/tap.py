@@ -183,7 +183,9 @@ class Tap:
 
     def _no_event(self, frame: bytes) -> None:
         """A comment, or a body that is no event stream at all: kept to be read at the end."""
-        if not self._choices and len(self._stray) < _STRAY_BYTES and frame.lstrip()[:1] in (b"{", b"["):
+        if self._choices or len(self._stray) > _STRAY_BYTES:
+            return
+        if self._stray or frame.lstrip()[:1] in (b"{", b"["):
             self._stray += frame
 
     def _look(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
@@ -509,7 +511,7 @@ class Rule:
     """How chunks are patched that differ from a known one in one string only (and in OpenAI's `obfuscation` at their end).
 
     A frame of theirs is the string between the pieces of `theirs`, a frame of ours the same string between the pieces of
-    `ours`. Obfuscated, a varying value and `closing` follow in both.
+    `ours`. Obfuscated, a varying value and `closing` follow in both. Empty strings are another matter: they say nothing.
     """
 
     __slots__ = (
@@ -564,7 +566,7 @@ class Rule:
         strings = data[start + self._start :].split(between)
         strings[-1], found, rest = strings[-1].partition(self._theirs[1])
         self.chars = _characters(b"\n".join(strings), len(strings) - 1)
-        if not found or self.chars < 0:
+        if not found or self.chars < 0 or b"" in strings:
             self.tried = True
             return 0
         self.used = True
@@ -577,7 +579,7 @@ class Rule:
             return self._obfuscated(frame)
         size, odd = divmod(len(frame) - self._fixed, self._times)
         string = frame[self._start : self._start + size]
-        if odd or size < 0 or string.join(self._theirs) != frame:
+        if odd or size <= 0 or string.join(self._theirs) != frame:
             return False
         self.chars = _characters(string)
         if self.chars < 0:
@@ -593,7 +595,7 @@ class Rule:
             return False
         string, noise = frame[self._start : end], frame[end + len(tail) : -len(self._closing)]
         self.chars = _characters(string)
-        if self.chars < 0 or not noise.isalnum():
+        if self.chars <= 0 or not noise.isalnum():
             return False
         self.used = True
         self.patched = b"%b%b%b" % (string.join(self._ours), noise, self._closing)

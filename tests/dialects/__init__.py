@@ -1,0 +1,1 @@
+"""The client APIs, function by function: no sockets."""

@@ -147,8 +147,9 @@ class Served:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Exit code, and what it printed since."""
         self.process.send_signal(how)
-        rest, _ = self.process.communicate(timeout=STOP_S)
-        return self.process.returncode, rest
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read()  # `communicate` would lose what came together with the first line
+        return self.process.wait(STOP_S), rest
 
 
 @pytest.fixture

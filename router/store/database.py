@@ -53,16 +53,17 @@ class Database:
         """
         path = Path(path)
         async with AsyncExitStack() as stack:
-            unclean = False
-            if exclusive:
-                lock = ServerLock(path)
+            lock = ServerLock(path) if exclusive else None
+            if lock is not None:
                 stack.callback(lock.release)
-                unclean = lock.unclean
             try:
+                # What cannot be opened fails here, before there are threads that would have to end.
+                sqlite3.connect(path).close()
                 write = await _connect(path, stack)
                 await _prepare(write, synchronous)
-                if unclean:
+                if lock is not None and lock.unclean:
                     await _check(write, path)
+                    lock.unclean = False
                 await migrate(write, path, migrations)
                 version = await data_version(write)
                 readers = [await _reader(path, stack) for _ in range(READERS)]

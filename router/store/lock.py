@@ -39,9 +39,10 @@ class ServerLock:
             self._file.close()
             raise StoreError(f"cannot write {self._path}: {error.strerror}") from error
 
-    def release(self, *, clean: bool = True) -> None:
-        """Let the next one in. The file stays: removing it would race with a process that is just opening it."""
-        if clean:
+    def release(self) -> None:
+        """Let the next one in, with the mark as we found it: a start that was refused has mended nothing. The file stays, since
+        removing it would race with a process that is just opening it."""
+        if not self.unclean:
             self._file.truncate(0)
         self._file.close()
 

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from ..call import Candidate
 from ..errors import UpstreamError, UpstreamUnavailable
 from ..model import ChatRequest, Event, Model, ReasoningConfig, Reply
-from ..openai_words import REASONING_MEMBERS, plain_messages, reasoning_config
+from ..openai_words import REASONING_MEMBERS, effort_of, plain_messages, reasoning_config
 from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
 from ..sse import MessageEvent
 from ..wire import openai as wire
@@ -84,6 +84,11 @@ class OpenAICompatible(Provider):
     def reasoning(self, config: ReasoningConfig, model: str) -> dict[str, Any]:
         """The members that ask this model for this much thinking; none where it cannot be asked."""
         return encode.reasoning(self.reasoning_form, config, self.efforts)
+
+    @staticmethod
+    def effort(config: ReasoningConfig, known: frozenset[str] | None = None) -> str | None:
+        """The word for `reasoning_effort`: of those that are known (None: all) the nearest; None where nothing is asked or known."""
+        return effort_of(config, known)
 
     # --- raw lane ---
 

@@ -16,12 +16,11 @@ from router import (
     Price,
     Provider,
     ProviderSettings,
+    ReasoningConfig,
     Timeouts,
     hookimpl,
     load_catalogue,
 )
-from router.model import ReasoningConfig
-from router.openai_words import effort_of
 from router.wire import openai as wire
 
 from .presets import PLAIN, PRESETS, SAMPLERS, SAMPLING, Preset, ReasoningForm
@@ -184,7 +183,7 @@ class Compatible(OpenAICompatible):
         known = self.preset.efforts if facts is None else frozenset(facts.efforts)
         if config.off and facts is None:
             known &= {"none", "minimal"}  # a model that nobody knows may have no efforts at all
-        effort = effort_of(config, known)
+        effort = self.effort(config, known)
         by_effort = {} if effort is None else {"reasoning_effort": effort}
         if self.preset.reasoning == "reasoning_effort" or ("gpt-oss" in model and self.preset.reasoning != "none"):
             return by_effort

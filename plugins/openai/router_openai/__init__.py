@@ -6,9 +6,17 @@ from typing import Any
 
 from msgspec import Raw
 
-from router import Automatic, Model, OpenAICompatible, Provider, ProviderSettings, Timeouts, hookimpl, load_catalogue
-from router.model import ReasoningConfig
-from router.openai_words import effort_of
+from router import (
+    Automatic,
+    Model,
+    OpenAICompatible,
+    Provider,
+    ProviderSettings,
+    ReasoningConfig,
+    Timeouts,
+    hookimpl,
+    load_catalogue,
+)
 from router.wire import openai as wire
 
 from .deviations import counts_completion, parameters_of, reasons, refused
@@ -62,7 +70,7 @@ class OpenAI(OpenAICompatible):
 
     def reasoning(self, config: ReasoningConfig, model: str) -> dict[str, Any]:
         """`reasoning_effort`, in a word that the model knows; nothing for models that do not reason."""
-        effort = effort_of(config, self._efforts.get(model)) if reasons(model) else None
+        effort = self.effort(config, self._efforts.get(model)) if reasons(model) else None
         return {} if effort is None else {"reasoning_effort": effort}
 
     def adapt(self, members: dict[str, Any], model: str) -> None:

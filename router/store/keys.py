@@ -215,7 +215,7 @@ def new_key(prefix: str, *, management: bool) -> str:
 
 def hash_of(key: str) -> str:
     """What is stored of a key, and its public name."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def label_of(key: str) -> str:

@@ -45,7 +45,7 @@ def read(path: Path, query: str) -> list[tuple[Any, ...]]:
 async def until(true: Callable[[], bool], seconds: float = 5) -> None:
     """Wait for something that happens by itself."""
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - it happens in another thread or process
             await asyncio.sleep(0.01)
 
 
@@ -385,7 +385,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     async with await Database.open(path, migrations=[FIRST, SECOND]):
         pass
 
-    with pytest.raises(StoreError, match="newer version .demo 2, this one knows 1."):
+    with pytest.raises(StoreError, match="newer version"):
         await Database.open(path, migrations=[FIRST])
     async with await Database.open(path):
         pass  # tables of a plugin that is not there now are left alone

@@ -221,7 +221,7 @@ class Compatible(OpenAICompatible):
         replays = self.preset.replays
         if not self.preset.names and b'"name"' in data:
             _edit(members, lambda message: message.pop("name", None))
-        if replays and b'"reasoning"' in data:
+        if replays and b'"reasoning' in data:
             _edit(members, lambda message: _replay(message, replays))
 
 
@@ -287,8 +287,17 @@ def _edit(members: dict[str, Any], change: Callable[[dict[str, Raw]], Any]) -> N
 
 
 def _replay(message: dict[str, Raw], name: str) -> None:
-    if name not in message and (thought := message.get("reasoning")) is not None:
-        message[name] = thought
+    """Earlier thinking, from whichever member the client kept."""
+    if name in message:
+        return
+    if "reasoning" in message:
+        message[name] = message["reasoning"]
+    elif "reasoning_details" in message:
+        details = _plain(message["reasoning_details"])
+        texts = (
+            [each.get("text") or "" for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+        )
+        message[name] = Raw(wire.encode("".join(text for text in texts if isinstance(text, str))))
 
 
 @hookimpl

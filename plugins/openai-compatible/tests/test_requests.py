@@ -192,11 +192,17 @@ def test_nothing_is_said_about_thinking_where_the_client_said_nothing(preset: st
 # --- messages, tools and formats -------------------------------------------------------------------------------------
 
 
-def test_thinking_goes_back_under_the_upstreams_name(provider: Make, sent: Sent) -> None:
+DETAILS = [{"type": "reasoning.text", "text": "be"}, {"type": "reasoning.text", "text": "cause"}]
+
+
+@pytest.mark.parametrize(
+    "kept", [{"reasoning": "because"}, {"reasoning_content": "because"}, {"reasoning_details": DETAILS}]
+)
+def test_thinking_goes_back_under_the_upstreams_name(kept: dict[str, Any], provider: Make, sent: Sent) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "", "reasoning": "because", "tool_calls": [call]},
+        {"role": "assistant", "content": "", **kept, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "x"},
     ]
 
@@ -204,8 +210,8 @@ def test_thinking_goes_back_under_the_upstreams_name(provider: Make, sent: Sent)
     plain = sent(provider("groq"), "openai/gpt-oss-20b", {"messages": messages})["messages"][1]
 
     assert replayed["reasoning_content"] == "because"
-    assert "reasoning" not in replayed
-    assert not {"reasoning", "reasoning_content"} & plain.keys()
+    assert not {"reasoning", "reasoning_details"} & replayed.keys()
+    assert not {"reasoning", "reasoning_content", "reasoning_details"} & plain.keys()
 
 
 def test_names_of_messages_are_left_out_where_they_are_refused(provider: Make, sent: Sent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -83,9 +84,14 @@ def test_text_arrives_and_the_call_knows_the_rest():
 
 def test_the_first_chunk_only_opens_the_message():
     opened = chunks_of(relay(make_call(stream=True), [sse(said("Hi"))]))
-    at_once = chunks_of(relay(make_call(stream=True), [sse([chunk(delta(content="Hi", role="assistant", finish="stop"))])]))
+    at_once = chunks_of(
+        relay(make_call(stream=True), [sse([chunk(delta(content="Hi", role="assistant", finish="stop"))])])
+    )
 
-    assert [each["choices"][0]["delta"] for each in opened[:2]] == [{"role": "assistant", "content": ""}, {"content": "Hi"}]
+    assert [each["choices"][0]["delta"] for each in opened[:2]] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hi"},
+    ]
     assert at_once[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert at_once[1]["choices"][0]["delta"]["content"] == "Hi"
 
@@ -104,7 +110,9 @@ def test_usage_rides_on_the_finish_chunk():
 
 
 def test_usage_comes_apart_for_clients_that_ask():
-    *_, finish, usage = chunks_of(relay(make_call(stream=True, stream_options={"include_usage": True}), [sse(said("Hi"))]))
+    *_, finish, usage = chunks_of(
+        relay(make_call(stream=True, stream_options={"include_usage": True}), [sse(said("Hi"))])
+    )
 
     assert finish["choices"][0]["finish_reason"] == "stop"
     assert "usage" not in finish
@@ -138,7 +146,12 @@ def test_usage_is_merged_and_never_erased():
     chunks = said("Hi")[:-1]
     for each in chunks:
         each["usage"] = {"prompt_tokens": 9, "completion_tokens": None, "prompt_tokens_details": {"cached_tokens": 8}}
-    last = {"prompt_tokens": 0, "completion_tokens": 4, "total_tokens": 13, "prompt_tokens_details": {"audio_tokens": 0}}
+    last = {
+        "prompt_tokens": 0,
+        "completion_tokens": 4,
+        "total_tokens": 13,
+        "prompt_tokens_details": {"audio_tokens": 0},
+    }
 
     client = relay(make_call(stream=True), [sse([*chunks, chunk(usage=last)])])
 
@@ -236,7 +249,9 @@ def test_excluded_reasoning_is_not_shown_but_counted(ask: dict[str, Any]):
 
 
 def test_a_tool_call_in_fragments():
-    client = stream({"tool_calls": [TOOL]}, {"tool_calls": [fragment('{"city":')]}, {"tool_calls": [fragment('"Oslo"}')]})
+    client = stream(
+        {"tool_calls": [TOOL]}, {"tool_calls": [fragment('{"city":')]}, {"tool_calls": [fragment('"Oslo"}')]}
+    )
 
     assert calls_of(client) == [("call_1", "weather", '{"city":"Oslo"}')]
     assert finishes(client) == [(0, "tool_calls", "stop")]
@@ -276,7 +291,11 @@ TWO = [("call_1", "weather", "{}"), ("call_2", "clock", '{"zone":1}')]
         pytest.param(
             [
                 {"tool_calls": [{"index": 3, "id": "call_1", "function": {"name": "weather", "arguments": "{}"}}]},
-                {"tool_calls": [{"index": 7, "id": "call_2", "function": {"name": "clock", "arguments": '{"zone":1}'}}]},
+                {
+                    "tool_calls": [
+                        {"index": 7, "id": "call_2", "function": {"name": "clock", "arguments": '{"zone":1}'}}
+                    ]
+                },
             ],
             id="gaps between indexes",
         ),
@@ -322,7 +341,9 @@ def test_deviating_tool_calls_are_made_regular(parts: list[dict[str, Any]]):
 
 
 def test_a_call_without_an_id_gets_one():
-    ((id, name, _),) = calls_of(stream({"tool_calls": [{"index": 0, "function": {"name": "weather", "arguments": "{}"}}]}))
+    ((id, name, _),) = calls_of(
+        stream({"tool_calls": [{"index": 0, "function": {"name": "weather", "arguments": "{}"}}]})
+    )
 
     assert re.fullmatch(r"call_[0-9a-f]{24}", id)
     assert name == "weather"
@@ -347,7 +368,13 @@ def test_nulls_that_say_nothing_are_left_out():
 
 @pytest.mark.parametrize(
     ("native", "reason"),
-    [("stop", "stop"), ("length", "length"), ("content_filter", "content_filter"), ("eos", "stop"), ("max_tokens", "length")],
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("eos", "stop"),
+        ("max_tokens", "length"),
+    ],
 )
 def test_finish_reasons(native: str, reason: str):
     assert finishes(stream({"content": "Hi"}, finish=native)) == [(0, reason, native)]
@@ -356,7 +383,9 @@ def test_finish_reasons(native: str, reason: str):
 def test_a_native_reason_is_kept():
     ending = chunk(delta(finish="stop") | {"native_finish_reason": "end_turn"})
 
-    assert finishes(relay(make_call(stream=True), [sse([*said("Hi", finish=None)[:-1], ending])])) == [(0, "stop", "end_turn")]
+    assert finishes(relay(make_call(stream=True), [sse([*said("Hi", finish=None)[:-1], ending])])) == [
+        (0, "stop", "end_turn")
+    ]
 
 
 def test_each_choice_finishes_once():
@@ -410,7 +439,10 @@ def test_a_stream_cut_inside_of_a_chunk_is_an_error():
 
 
 def test_the_last_blank_line_may_be_missing():
-    raw = sse(said("Hi")[:-2], done=False) + b'data: {"choices":[{"index":0,"delta":{"content":"!"},"finish_reason":"stop"}]}'
+    raw = (
+        sse(said("Hi")[:-2], done=False)
+        + b'data: {"choices":[{"index":0,"delta":{"content":"!"},"finish_reason":"stop"}]}'
+    )
 
     client = relay(make_call(stream=True), [raw])
 
@@ -428,7 +460,9 @@ def test_nonsense_is_an_error():
         relay(make_call(stream=True), [b"data: {nonsense\n\n"])
 
 
-@pytest.mark.parametrize("odd", [b'{"choices":{}}', b'{"choices":[{"index":[],"delta":[]}]}', b'{"choices":[1]}', b"[]", b"1"])
+@pytest.mark.parametrize(
+    "odd", [b'{"choices":{}}', b'{"choices":[{"index":[],"delta":[]}]}', b'{"choices":[1]}', b"[]", b"1"]
+)
 def test_chunks_of_another_form_are_an_error(odd: bytes):
     with pytest.raises(UpstreamUnavailable, match="cannot be read"):
         relay(make_call(stream=True), [sse(said("Hi")[:2], done=False) + b"data: " + odd + b"\n\n"])
@@ -505,7 +539,9 @@ def test_an_error_in_front_of_all_text_is_raised_at_once():
 
 TEXTS = st.lists(
     st.text(st.characters(codec="utf-8"), max_size=12)
-    | st.sampled_from(['"', "\\", "\\n", '\\"', "\n\n", "data: ", "[DONE]", '"},"', "\u2028", "😀", "\\u0041", "content"]),
+    | st.sampled_from(
+        ['"', "\\", "\\n", '\\"', "\n\n", "data: ", "[DONE]", '"},"', "\u2028", "😀", "\\u0041", "content"]
+    ),
     max_size=12,
 )
 
@@ -514,13 +550,12 @@ TEXTS = st.lists(
 def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Streams of all kinds of deltas, with the members that real upstreams add."""
     extra = draw(st.sampled_from([{}, {"usage": None}, {"service_tier": "x", "system_fingerprint": None}]))
-    kinds = draw(st.lists(st.sampled_from(["content", "reasoning", "reasoning_content", "refusal", "tool"]), min_size=1))
+    kinds = draw(
+        st.lists(st.sampled_from(["content", "reasoning", "reasoning_content", "refusal", "tool"]), min_size=1)
+    )
     chunks = [chunk(delta(role="assistant", content=""), **extra)]
     for kind, text in zip(kinds * 12, draw(TEXTS), strict=False):
-        if kind == "tool":
-            parts = [{"tool_calls": [TOOL]}, {"tool_calls": [fragment(text)]}]
-        else:
-            parts = [{kind: text}]
+        parts = [{"tool_calls": [TOOL]}, {"tool_calls": [fragment(text)]}] if kind == "tool" else [{kind: text}]
         chunks += [chunk(delta(**part), **extra) for part in parts]
     if draw(st.booleans()):
         for number, each in enumerate(chunks):
@@ -532,10 +567,14 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
 def split(raw: bytes, cuts: list[int]) -> list[bytes]:
     """The stream in pieces."""
     ends = sorted({each % (len(raw) + 1) for each in cuts} | {0, len(raw)})
-    return [raw[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [raw[start:end] for start, end in itertools.pairwise(ends)]
 
 
-@given(chunks=streams(), cuts=st.lists(st.integers(0, 5000), max_size=30), end=st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]))
+@given(
+    chunks=streams(),
+    cuts=st.lists(st.integers(0, 5000), max_size=30),
+    end=st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]),
+)
 def test_any_split_gives_the_same_bytes(chunks: list[dict[str, Any]], cuts: list[int], end: str):
     plain, call = make_call(stream=True), make_call(stream=True)
     call.id = plain.id

@@ -199,10 +199,12 @@ class Plan(Struct, kw_only=True):
 
 
 class Attempt(Struct, kw_only=True):
-    """One try at one candidate. `latency_s` to the first content or the end; `error` None for success."""
+    """One try at one candidate. `latency_s` to the first content or the end; `error` None for success; `opened`: the upstream has
+    answered with success, whatever came then."""
 
     candidate: Candidate
     started_s: float
+    opened: bool = False
     status: int = 0
     latency_s: float = 0.0
     duration_s: float = 0.0
@@ -393,6 +395,8 @@ class Call:
     def fail(self, error: RouterError) -> RouterError:
         """Record why the call failed and give the error back for the sink."""
         self.error = error
+        if self.first_content_s:
+            self.outcome.finish_reason = "error"
         return error
 
 

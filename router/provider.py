@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -91,6 +91,8 @@ class Upstream:
         self.events = events
         #: an event stream, or a whole body
         self.stream = stream
+        #: called with every piece that comes, where somebody waits for signs of life
+        self.touch: Callable[[], None] = _nobody
 
     @property
     def headers(self) -> Headers:
@@ -100,25 +102,31 @@ class Upstream:
     async def read(self) -> bytes:
         """The whole body, at most 32 MiB. Raises UpstreamUnavailable where it is longer or cut."""
         assert self.response is not None
-        return await read_body(self.response, MAX_BODY_BYTES)
+        return await read_body(self.response, MAX_BODY_BYTES, self.touch)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises StreamTruncated where the connection breaks."""
         assert self.response is not None
-        read = self.response.content.readany
+        read, touch = self.response.content.readany, self.touch
         try:
             while piece := await read():
+                touch()
                 yield piece
         except (aiohttp.ClientError, OSError) as error:
             raise StreamTruncated(f"the upstream's connection broke ({type(error).__name__})") from error
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """A body of at most `limit` bytes, after decompression. Raises UpstreamUnavailable."""
+def _nobody() -> None:
+    """Nobody waits."""
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int, touch: Callable[[], None] = _nobody) -> bytes:
+    """A body of at most `limit` bytes, after decompression; `touch` is called with every piece. Raises UpstreamUnavailable."""
     pieces: list[bytes] = []
     size = 0
     try:
         while piece := await response.content.readany():
+            touch()
             size += len(piece)
             if size > limit:
                 raise UpstreamUnavailable(f"the upstream's answer is longer than {limit} bytes")

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec import Struct
 
@@ -75,6 +76,7 @@ class Server:
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
         self.plugins = Plugins()
+        self.compat: dict[str, Any] = {}
         #: `[plugins.<name>]` by name, as the plugin's own Struct
         self.plugin_settings: dict[str, Struct] = {}
         self.providers: dict[str, Provider] = {}
@@ -98,8 +100,9 @@ class Server:
         self.plugins.load(self.settings)
         self.plugin_settings = self.plugins.settings_of(self.settings)
         self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
-        await self._open_store()
+        self._exit.push_async_callback(self._close_providers)
         await self._configure(self.settings)
+        await self._open_store()
         hook = self.plugins.hook
         relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private))
         attempts = Attempts(
@@ -139,7 +142,6 @@ class Server:
         )
         # Behind a start that fails too: a connection is a thread, and the process would wait for it for ever.
         self._exit.push_async_callback(self.database.close)
-        self._exit.push_async_callback(self._close_providers)
         self.keys = Keys(
             self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
         )
@@ -152,6 +154,7 @@ class Server:
         made = await make_providers(settings, self.plugins, self.environ)
         table = Table(made.ready, made.broken, settings)
         self.settings = settings
+        self.compat = msgspec.structs.asdict(settings.compat)
         self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
 
     # --- credentials ---
@@ -199,6 +202,7 @@ class Server:
             operation=operation,
         )
         call.deadline_s = started + self._seconds(request)
+        call.compat = self.compat
         return call
 
     def _seconds(self, request: web.Request) -> float:

@@ -41,7 +41,9 @@ class Lifecycle:
         """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
         hook = self._plugins.hook
         try:
-            call.identity = await recognise(hook, call)
+            identity = call.identity = await recognise(hook, call)
+            if identity.compat:
+                call.compat = {**call.compat, **identity.compat}
             call.body = await read()
             call.head = call.dialect.peek(call.body, call.path, call.operation)
             async with asyncio.timeout_at(call.deadline_s):

@@ -146,7 +146,13 @@ def escaped(text: str) -> str:
 
 
 def _shown(value: str | int | float) -> str | int | float:
-    return clean(value, LONGEST_FIELD) if isinstance(value, str) else value
+    return _shown_text(value) if isinstance(value, str) else value
+
+
+@functools.lru_cache(maxsize=1024)
+def _shown_text(value: str) -> str:
+    """Methods, routes, labels and models come again and again."""
+    return clean(value, LONGEST_FIELD)
 
 
 def _time(record: logging.LogRecord) -> str:

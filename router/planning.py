@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from .call import Call, Candidate, Endpoint, Plan
 from .errors import BadRequest, NoEndpoint, NotFound, RouterError
 from .model import Model
+from .plugins import catalogue_of
 from .settings import EndpointSettings, ModelSettings, Settings, SettingsError, price_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Table:
         self._passed: dict[str, Entry] = {}
         self._discovered: dict[str, list[Model]] = {}
         for provider in providers.values():
-            self._add_all(provider, provider.catalogue())
+            self._add_all(provider, catalogue_of(provider))
         for id, own in settings.models.items():
             self._add_configured(id, own)
 

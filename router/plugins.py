@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from . import hookspecs
 from .hooks import Hooks
+from .model import Model
 from .provider import Automatic, Provider
 from .settings import Settings, SettingsError, convert, timeouts_of
 
@@ -232,6 +233,15 @@ def make_provider(kind: type[Provider], slug: str, table: Mapping[str, Any], set
     where = f"providers.{slug}"
     own = convert({"plugin": kind.name, **table}, kind.Settings, where)
     return kind(slug, own, timeouts_of(settings.timeouts, own.timeouts, where))
+
+
+def catalogue_of(provider: Provider) -> list[Model]:
+    """The models that ship with a plugin; none, and a line in the log, where it cannot say: others must not suffer from that."""
+    try:
+        return provider.catalogue()
+    except Exception:
+        log.exception("provider %s: its catalogue cannot be read", provider.slug)
+        return []
 
 
 async def _automatic(

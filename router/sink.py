@@ -140,7 +140,7 @@ class HttpSink(Sink):
         )
 
     def _number_codes(self) -> bool:
-        setting = self._call.compat.get("error_code", self._settings.compat.error_code)
+        setting = self._call.compat.get("error_code", "string")
         return wants_number_codes(self._request.headers, setting)
 
     # --- silence ---

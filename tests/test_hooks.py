@@ -371,3 +371,19 @@ async def test_an_observer_that_raises_changes_nothing(begin: Start) -> None:
             raise KeyError("oops")
 
     assert (await (await begin(Mine())).post("/v1/chat/completions", ASK)).status == 200
+
+
+async def test_a_catalogue_that_cannot_be_read_costs_only_its_models(begin: Start) -> None:
+    class Broken(Provider):
+        name = "broken"
+
+        def catalogue(self) -> list[Any]:
+            raise KeyError("oops")
+
+    class Mine:
+        @hookimpl
+        def router_providers(self) -> list[type[Provider]]:
+            return [Broken]
+
+    router = await begin(Mine(), providers={"broken": {"plugin": "broken", "api_key": "k"}})
+    assert (await router.post("/v1/chat/completions", ASK)).status == 200

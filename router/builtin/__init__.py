@@ -9,6 +9,7 @@ from __future__ import annotations
 from .auth import Auth
 from .catalogue import Catalogue
 from .choices import Choices
+from .compat import Compat
 from .limits import Limits
 from .metrics import Metrics
 from .pricing import Pricing
@@ -22,6 +23,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "routing": Routing,
     "metrics": Metrics,
     "catalogue": Catalogue,
+    "compat": Compat,
     "limits": Limits,
     "auth": Auth,
 }

@@ -102,8 +102,9 @@ def pricing(price: Price | None) -> dict[str, Any]:
         "image": usd_text(price.image),
         "web_search": usd_text(price.web_search),
         "internal_reasoning": usd_text(price.internal_reasoning or 0),
-        "input_cache_read": usd_text(price.input_cache_read or 0),
-        "input_cache_write": usd_text(price.input_cache_write or 0),
+        # A class without a price of its own costs what its side costs: a zero would read as free.
+        "input_cache_read": usd_text(price.prompt if price.input_cache_read is None else price.input_cache_read),
+        "input_cache_write": usd_text(price.prompt if price.input_cache_write is None else price.input_cache_write),
         "input_per_1k": price.prompt / 1e9,
         "output_per_1k": price.completion / 1e9,
     }

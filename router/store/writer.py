@@ -230,7 +230,7 @@ class Writer:
             self._awake.clear()
             try:
                 while await self._step():
-                    pass
+                    self._recovered()
             except sqlite3.Error as error:
                 await self._wait_out(error)
                 self.wake()

@@ -1,0 +1,1 @@
+"""The ledger and the plugins around it: authentication, limits, prices."""

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .call import Attempt, Call, Candidate, Sink
+from .call import Attempt, Call, Candidate, Outcome, Sink
 from .errors import NEXT_MODEL_KINDS, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnavailable
-
 from .plugins import tell
 
 if TYPE_CHECKING:
@@ -67,16 +66,25 @@ class Attempts:
                     return await self._attempt(call, candidate, sink)
                 except UpstreamError as error:
                     if call.first_content_s:
-                        raise
+                        raise _with_history(call, error) from error
                     if error.kind in NEXT_MODEL_KINDS:
                         refused_groups.add(candidate.group)
                     elif not error.falls_over:
-                        raise _with_history(call, error) from error
-                    again = again and error.again and len(call.attempts) < most
+                        return self._rest(call, error)
+                    again = again and _again(call.attempts[-1], error) and len(call.attempts) < most
                     if not again or not await self._pause(error):
                         break
                     again = False
-        raise _last(call)
+        return self._rest(call, _last(call))
+
+    def _rest(self, call: Call, error: UpstreamError) -> bytes:
+        """Nothing is left to try: the last plain answer that came to some text, or else the error, raised."""
+        error = _with_history(call, error)
+        for attempt in reversed(call.attempts):
+            if attempt.error is not None and attempt.error.partial is not None:
+                error.partial = attempt.error.partial
+                return self._relay.rest(call, attempt.candidate, error)
+        raise error
 
     async def _pause(self, error: UpstreamError) -> bool:
         """Wait before the same candidate is asked again; False where it wants a longer wait than we give."""
@@ -88,7 +96,7 @@ class Attempts:
     async def _attempt(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
         loop = asyncio.get_running_loop()
         attempt = Attempt(candidate=candidate, started_s=loop.time())
-        call.candidate = candidate
+        call.candidate, call.outcome = candidate, Outcome()
         call.attempts.append(attempt)
         self._health.starting(candidate)
         try:
@@ -117,6 +125,7 @@ class Attempts:
         patience = Patience(timeouts.first_token_seconds, timeouts.idle_seconds)
         try:
             async with patience, self._hook.router_attempt(call=call, candidate=candidate) as upstream:
+                call.attempts[-1].opened = True
                 return await self._relay.answer(call, upstream, sink, patience)
         except TimeoutError as error:
             if not patience.exhausted:
@@ -174,6 +183,11 @@ class Patience:
             self._timer = self._loop.call_at(due, self._look)
 
 
+def _again(attempt: Attempt, error: UpstreamError) -> bool:
+    """Is the same candidate worth a second try? Where there was no connection, or it had a fault of its own before it answered."""
+    return error.again and not attempt.opened and not 400 <= error.upstream_status < 500
+
+
 def _history(call: Call) -> list[dict[str, Any]]:
     return [
         {
@@ -211,5 +225,6 @@ def _last(call: Call) -> UpstreamError:
     told = UpstreamUnavailable(
         f"all {len(errors)} attempts failed; the last one said: {last.message}",
         retry_after_s=last.retry_after_s or (min(waits) if waits else None),
+        metadata={"previous_errors": _history(call)},
     )
     return _with_history(call, told)

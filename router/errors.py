@@ -244,6 +244,8 @@ class UpstreamError(RouterError):
     counts = True
     #: the same endpoint is asked once more (api.md 18.6)
     again = False
+    #: of an answer that was to be whole: what came of it (`model.Reply`)
+    partial: Any = None
 
     def __init__(
         self, message: str, *, upstream_status: int = 0, provider_code: str | None = None, **rest: Any

@@ -231,7 +231,8 @@ class Ledger:
     def _charge_what_was_produced(self, call: Call) -> None:
         """The client left. What the upstream has said so far may be only the beginning: what was relayed counts at least."""
         said, relayed = call.outcome.usage, call.outcome.output_chars
-        if said is None and not relayed:
+        failed = not call.attempts or call.attempts[-1].error is not None
+        if failed or (said is None and not relayed):
             call.usage = call.usage or Usage()
             call.charge = 0
             return

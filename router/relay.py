@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from .call import Call, Candidate, Outcome, Sink
-from .errors import UpstreamUnavailable
-from .model import Event, Fold, Reasoning, Refusal, Reply, Text, ToolCall
+from .errors import UpstreamError, UpstreamUnavailable
+from .model import Event, Finish, Fold, Reasoning, Refusal, Reply, Text, ToolCall
 from .provider import Outgoing, Upstream
 
 if TYPE_CHECKING:
@@ -51,10 +51,22 @@ class Relay:
 
     async def answer(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
         """Relay the answer up to its terminal bytes, which are returned unsent. `call.usage` and `call.cost` are set then."""
-        call.outcome = Outcome()
         if call.head.stream:
             return await self._stream(call, upstream, sink, patience)
+        upstream.touch = patience.touch
         return await self._plain(call, upstream)
+
+    def rest(self, call: Call, candidate: Candidate, error: UpstreamError) -> bytes:
+        """A plain answer of what came before its `error`, where nothing is left to try. The call has failed then and costs nothing."""
+        reply: Reply = error.partial
+        call.candidate, call.outcome = candidate, Outcome()
+        for choice in reply.choices:
+            choice.finish = Finish(choice=choice.index, reason="error")
+        _count(call.outcome, reply)
+        _describe(call.outcome, reply)
+        call.fail(error)
+        self._ledger.settle(call)
+        return call.dialect.reply(call, reply)
 
     async def _stream(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
         candidate = call.candidate
@@ -63,6 +75,7 @@ class Relay:
             flow = call.dialect.tap(call)
             held = await _pump(call, upstream.pieces(), flow, sink, patience)
         else:
+            upstream.touch = patience.touch
             flow = call.dialect.encoder(call)
             held = await _pump(call, self._events(call, candidate, upstream), flow, sink, patience)
         flow.end()
@@ -87,10 +100,15 @@ class Relay:
         try:
             async for event in self._events(call, candidate, upstream):
                 fold.add(event)
+        except UpstreamError as error:
+            if any(choice.text for choice in fold.reply.choices):
+                error.partial = fold.reply
+            raise
         finally:
-            _describe(call.outcome, fold.reply)
+            _count(call.outcome, fold.reply)
         if not fold.reply.choices:
             raise UpstreamUnavailable("the upstream's answer is empty")
+        _describe(call.outcome, fold.reply)
         return fold.reply
 
     async def _events(self, call: Call, candidate: Candidate, upstream: Upstream) -> AsyncIterator[Event]:
@@ -140,13 +158,16 @@ async def _replay(reply: Reply) -> AsyncIterator[Event]:
 
 
 def _describe(outcome: Outcome, reply: Reply) -> None:
-    """Fill the outcome from a folded reply."""
+    """How a reply ended."""
+    finish = reply.choices[0].finish
+    outcome.finish_reason, outcome.native_finish_reason = finish.reason, finish.native
+
+
+def _count(outcome: Outcome, reply: Reply) -> None:
+    """What there is of a reply, whole or not."""
     outcome.usage = reply.usage
     outcome.upstream_id = reply.id
     outcome.service_tier = reply.service_tier
-    if reply.choices:
-        finish = reply.choices[0].finish
-        outcome.finish_reason, outcome.native_finish_reason = finish.reason, finish.native
     for choice in reply.choices:
         for part in choice.content:
             if isinstance(part, Text | Refusal | Reasoning):

@@ -47,8 +47,11 @@ async def test_the_other_way_round_says_the_same(
         body = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
     else:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if isinstance(recorded, Failure):
-        recorded.streamed = None  # nothing has been sent yet when the error comes
+    if isinstance(recorded, Failure) and recorded.streamed:
+        if not any(choice.text for choice in recorded.streamed.values()):
+            recorded.streamed = None  # nothing has been sent yet when the error comes, and there is no text to send
+        for choice in (recorded.streamed or {}).values():
+            choice.finish = "error"
 
     await assert_says(recorded, split, body, stage, http)
 

@@ -19,7 +19,7 @@ run: $(VENV)/ready     ## serve config.toml on port 8080
 	@exec $(BIN)/router serve --config config.toml $(ARGS)
 
 test: $(VENV)/test     ## the whole suite
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: lint test       ## everything CI runs: format, lint, types, test
 

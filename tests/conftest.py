@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +15,7 @@ from router.settings import Settings
 from router.testing import FakeUpstream, Running, running
 
 Start = Callable[..., Any]
+WIRE_TEST = re.compile(r"tests/wire/test_wire_(\w+)\.py::\w+\[(.+)-[^-]+\]")
 
 
 @pytest.fixture
@@ -45,3 +48,21 @@ async def router(start: Start, upstream: FakeUpstream) -> Running:
     return await start(
         providers={"fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "upstream-key"}}
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many recorded exchanges went through the router, and which did not. Here, since only this file is read by the process
+    that collects what parallel workers report."""
+    ran: dict[str, set[str]] = defaultdict(set)
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if found := WIRE_TEST.match(report.nodeid):
+                ran[found[1]].add(found[2])
+    if not ran:
+        return
+    from tests.wire.replays import EXCLUDED
+
+    for kind, names in sorted(ran.items()):
+        terminalreporter.write_line(f"wire: {kind}: {len(names)} exchanges ran")
+    for name, reason in sorted(EXCLUDED.items()):
+        terminalreporter.write_line(f"wire: {name} is excluded: {reason}")

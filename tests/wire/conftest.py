@@ -1,4 +1,4 @@
-"""Fixtures of the replay tests: one upstream, one router and one client for all of them, and the count at the end."""
+"""Fixtures of the replay tests: one upstream, one router and one client for all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from .recordings import MISSING, Recording, chat_recordings
-from .replays import EXCLUDED, REFRAMED
+from .replays import REFRAMED
 from .stage import Stage, config, start_router
 from .upstream import ReplayUpstream
 
@@ -43,14 +43,3 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """One client session for all tests."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=25)) as session:
         yield session
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many exchanges went through the router."""
-    reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])]
-    cases = [each.nodeid.partition("[")[2] for each in reports if "test_wire_chat.py" in each.nodeid]
-    ran = {case.rpartition("-")[0] for case in cases if case}
-    if ran:
-        terminalreporter.write_line(f"wire: {len(ran)} exchanges ran, {len(EXCLUDED)} excluded")
-        for name, reason in sorted(EXCLUDED.items()):
-            terminalreporter.write_line(f"wire: {name} is excluded: {reason}")

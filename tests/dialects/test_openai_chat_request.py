@@ -252,7 +252,7 @@ MEMBERS = (
 )
 PARTS = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "image_url", "input_audio", "file", "video_url", "refusal"])},
-    optional={name: JSON for name in ("text", "image_url", "input_audio", "file", "video_url", "cache_control")},
+    optional=dict.fromkeys(("text", "image_url", "input_audio", "file", "video_url", "cache_control"), JSON),
 )
 MESSAGES = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])},

@@ -15,7 +15,7 @@ from router.settings import Settings
 from router.testing import FakeUpstream, Running, running
 
 Start = Callable[..., Any]
-WIRE_TEST = re.compile(r"tests/wire/test_wire_(\w+)\.py::\w+\[(.+)-[^-]+\]")
+WIRE_TEST = re.compile(r"tests/wire/test_wire_(\w+)\.py::\w+\[(.+?)(?:-(?:whole|pieces|bytes|crossed))?\]")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import random
 import signal
@@ -62,6 +63,8 @@ IDENTITY = web.RequestKey("identity", Identity)
 REQUEST_ID = web.RequestKey("request_id", str)
 #: a body must arrive within 30 s plus its size at this rate (bytes per second)
 SLOWEST_BODY = 64 * 1024
+#: what the sockets get to send the ends of calls that were ended by the router
+LAST_S = 1.0
 SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
 
 
@@ -89,7 +92,8 @@ class Server:
         self.ledger: Ledger
         self.table: Table
         self.lifecycle: Lifecycle
-        self.draining = False
+        #: told to stop, and told so again
+        self.draining = self.ending = False
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -377,7 +381,7 @@ def error_response(server: Server, request: web.Request, error: RouterError) -> 
     status, body = dialect.error(error, request_id(request), number_codes=numbers)
     response = web.Response(body=body, status=status, content_type="application/json")
     if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, MethodNotAllowed) and "allow" in error.metadata:
         response.headers["Allow"] = error.metadata["allow"]
     if request.can_read_body and not request.content.is_eof():
@@ -490,7 +494,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
         handler_cancellation=True,
         keepalive_timeout=30,
         access_log=None,
-        shutdown_timeout=server.settings.server.drain_seconds,
+        shutdown_timeout=LAST_S,
     )
     await runner.setup()
     host, _, port = server.settings.server.listen.rpartition(":")
@@ -502,6 +506,11 @@ async def listening(server: Server) -> AsyncIterator[str]:
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
     finally:
+        await site.stop()
+        await asyncio.sleep(0)  # what has just come in is taken
+        if runner.server is not None:
+            runner.server.pre_shutdown()
+        await server.lifecycle.drain(server.settings.server.drain_seconds)
         await runner.cleanup()
 
 
@@ -538,9 +547,12 @@ def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
     loop = asyncio.get_running_loop()
 
     def stopping() -> None:
-        if stop.is_set():
-            log.warning("stopped at once by a second signal")
+        if server.ending:
             os._exit(1)
+        if stop.is_set():
+            log.warning("a second signal: what is under way ends now")
+            server.ending = True
+            server.lifecycle.end()
         stop.set()
 
     async def reloading() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from .errors import (
     ClientGone,
     ClientTimeout,
     DeadlineExceeded,
+    Overloaded,
     PluginFailed,
     RouterError,
     Unauthenticated,
@@ -36,17 +38,23 @@ class Lifecycle:
         self._planner = planner
         self._attempts = attempts
         self._ledger = ledger
+        #: the deadlines of all calls under way
+        self._running: set[asyncio.Timeout] = set()
+        self._ending = False
+        self._drained: asyncio.Event | None = None
 
     async def execute(self, call: Call, sink: Sink, read: Callable[[], Awaitable[bytes]]) -> None:
         """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
         hook = self._plugins.hook
+        deadline: asyncio.Timeout | None = None
         try:
             identity = call.identity = await recognise(hook, call)
             if identity.compat:
                 call.compat = {**call.compat, **identity.compat}
             call.body = await read()
             call.head = call.dialect.peek(call.body, call.path, call.operation)
-            async with asyncio.timeout_at(call.deadline_s):
+            async with asyncio.timeout_at(call.deadline_s) as deadline:
+                self._begin(deadline)
                 await each(hook.router_admit(call=call))
                 call.plan = await self._planner.plan(call)
                 self._ledger.reserve(call)
@@ -59,15 +67,45 @@ class Lifecycle:
         except Exception as error:
             await sink.error(call.fail(self._told(call, error)))
         finally:
+            if deadline is not None:
+                self._end(deadline)
             self._ledger.settle(call)
             if call.settled is not None and self._plugins.hook.implemented("router_settled"):
                 call.settled.add_done_callback(lambda _: spawn("settled", self._tell(call)))
+
+    async def drain(self, seconds: float) -> None:
+        """Let the calls under way come to their end, for this long at most."""
+        self._drained = asyncio.Event()
+        if self._running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._drained.wait()
+        self.end()
+
+    def end(self) -> None:
+        """End all calls under way at once, with an error that says why."""
+        self._ending = True
+        for deadline in self._running:
+            with contextlib.suppress(RuntimeError):  # it is past its deadline, or only the answer is left to be sent
+                deadline.reschedule(0)
+
+    def _begin(self, deadline: asyncio.Timeout) -> None:
+        if self._ending:
+            raise TimeoutError
+        self._running.add(deadline)
+
+    def _end(self, deadline: asyncio.Timeout) -> None:
+        self._running.discard(deadline)
+        if self._drained is not None and not self._running:
+            self._drained.set()
 
     def _told(self, call: Call, error: Exception) -> RouterError:
         """What the client is told."""
         if isinstance(error, RouterError):
             return error
         if isinstance(error, TimeoutError):
+            if self._ending:
+                return Overloaded("the router is shutting down; send the request again", retry_after_s=1)
             if "x-router-timeout" in call.headers:
                 return ClientTimeout("the time given in X-Router-Timeout ran out")
             return DeadlineExceeded("the time for the whole call ran out (timeouts.total_seconds)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 
 from aiohttp import web
 
@@ -14,6 +16,8 @@ from .tasks import spawn
 
 #: X-RateLimit-* where there is no limit (api.md 3): limit, remaining, reset
 UNLIMITED = (2147483647, 2147483647, 2147483647)
+#: plain bodies beyond this may have to wait for their reader
+LARGE_BYTES = 32 * 1024
 TRACE_HEADERS = ("X-AnyRouter-Trace-Id", "X-Request-Id", "traceparent")
 
 
@@ -41,7 +45,10 @@ class HttpSink(Sink):
         self._opening: asyncio.Future[None] | None = None
         self._last_s = self._loop.time()
         self._writing = False
-        self._timer = self._loop.call_later(settings.stream.header_delay_seconds, self._look)
+        self._ended = False
+        stream = settings.stream
+        first_s = min(stream.header_delay_seconds, stream.keepalive_seconds, stream.write_timeout_seconds)
+        self._timer = self._loop.call_later(first_s, self._look)
 
     def close(self) -> None:
         """The call is over."""
@@ -63,28 +70,41 @@ class HttpSink(Sink):
         """The terminal frames, or the whole plain body."""
         if self._call.head.stream:
             await self._end(data)
-        else:
-            self.response = web.Response(body=data, content_type="application/json", headers=self._headers())
+            return
+        self.response = web.Response(body=data, content_type="application/json", headers=self._headers())
+        if len(data) > LARGE_BYTES:
+            # Here its reader is watched; what fits into the buffers is sent behind the handler.
+            await self._end(b"")
 
     async def error(self, error: RouterError) -> None:
         """Status and envelope, or an error inside the stream that has begun."""
         call = self._call
+        if self._ended:
+            # The end is on its way already, to a client that does not take it.
+            self._drop()
+            return
         if self._opening is not None:
             await self._opening
         if self.started and self.response is not None:
-            await self._end(call.dialect.stream_error(call, error))
+            with contextlib.suppress(ClientGone):
+                await self._end(call.dialect.stream_error(call, error))
             return
+        self._ended = True
         status, body = call.dialect.error(error, call.request_id, number_codes=self._number_codes())
         headers = self._headers()
-        if error.retry_after_s is not None and status in (429, 503, 529):
-            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        if error.retry_after_s is not None and (status == 429 or status >= 500):
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         self.response = web.Response(body=body, status=status, content_type="application/json", headers=headers)
         if self._request.can_read_body and not self._request.content.is_eof():
             self.response.force_close()
 
     async def _end(self, data: bytes) -> None:
+        self._ended = self._writing = True
+        self._last_s = self._loop.time()
         try:
             stream = self.response or await self._open()
+            if not stream.prepared:
+                await stream.prepare(self._request)
             await stream.write_eof(data)
         except ConnectionError as error:
             raise ClientGone("the client closed the connection") from error
@@ -98,7 +118,6 @@ class HttpSink(Sink):
             stream.headers["Content-Type"] = self._call.dialect.stream_type
             stream.headers["Cache-Control"] = "no-cache, no-store"
             stream.headers["X-Accel-Buffering"] = "no"
-            stream.enable_chunked_encoding()
             try:
                 await stream.prepare(self._request)
             finally:
@@ -148,24 +167,37 @@ class HttpSink(Sink):
     def _look(self) -> None:
         """Called while the call runs: send the head when it is late, keep the connection alive, drop a stalled client."""
         stream, now = self._settings.stream, self._loop.time()
+        due = now + stream.keepalive_seconds
         if self._writing:
-            if now - self._last_s >= stream.write_timeout_seconds and self._request.transport is not None:
-                self._request.transport.abort()
+            stalled = self._last_s + stream.write_timeout_seconds
+            if stalled <= now:
+                self._drop()
                 return
+            due = min(due, stalled)
         elif self._call.head.stream:
-            spawn("keep-alive", self._keep_alive(now))
-        self._timer = self._loop.call_later(min(stream.keepalive_seconds, stream.write_timeout_seconds), self._look)
+            silent = self._last_s + (stream.keepalive_seconds if self.started else stream.header_delay_seconds)
+            if silent <= now:
+                spawn("keep-alive", self._keep_alive())
+            else:
+                due = min(due, silent)
+        self._timer = self._loop.call_at(due, self._look)
 
-    async def _keep_alive(self, now: float) -> None:
-        dialect, before = self._call.dialect, self.response is None
-        comment = dialect.keepalive_before_start if before else dialect.keepalive
-        if not self._settings.stream.comments or "X-Router-No-Comments" in self._request.headers:
-            comment = None
-        if not before and now - self._last_s < self._settings.stream.keepalive_seconds:
+    async def _keep_alive(self) -> None:
+        if self._ended:
             return
+        dialect, stream = self._call.dialect, self._settings.stream
+        comment = dialect.keepalive if self.started else dialect.keepalive_before_start
+        if not stream.comments or "X-Router-No-Comments" in self._request.headers:
+            comment = None
         try:
-            stream = self.response or await self._open()
-            if comment is not None and not self._writing:
-                await stream.write(comment)
+            response = self.response or await self._open()
+            if comment is not None and not self._writing and not self._ended:
+                self._last_s = self._loop.time()
+                await response.write(comment)
         except (ClientGone, ConnectionError):
             return  # the handler is being cancelled for the same reason
+
+    def _drop(self) -> None:
+        """Break the connection."""
+        if self._request.transport is not None:
+            self._request.transport.abort()

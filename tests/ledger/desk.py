@@ -71,7 +71,10 @@ class Desk:
     def call(
         self, identity: Identity | None, *, price: Price | None = PRICE, presented: str | None = None, **options: Any
     ) -> Call:
-        """A call that has been authenticated and planned. Options: prompt, max_tokens, n, stream, headers, endpoint, provider, model."""
+        """A call that has been authenticated and planned.
+
+        Options: prompt, max_tokens, n, stream, headers, tags; provider (its class), model, endpoint (further members).
+        """
         call = Call(
             dialect=self.server.dialects[0],
             body=b"",

@@ -193,6 +193,7 @@ class Tap:
         outcome = self._call.outcome
         if (usage := members.pop("usage", None)) is not None:
             merge_usage(self._counted, usage)
+            outcome.usage = usage_of(self._counted)  # some say it with every chunk: what a client that leaves has used
         if (groq := members.get("x_groq")) is not None and (found := wire.decode_groq(groq)) is not None:
             merge_usage(self._counted, found.usage)
         self._look_for_error(members, choices, data)

@@ -22,7 +22,7 @@ from .wire import openai as wire
 
 def merge_usage(counted: dict[str, Any], raw: Raw) -> None:
     """Take a `usage` object into `counted`, member by member; a later null or zero erases nothing."""
-    if raw:
+    if wire.given(raw):
         more = wire.decode_any(raw)
         if isinstance(more, dict):
             _merge(counted, more)
@@ -51,17 +51,15 @@ def usage_of(counted: dict[str, Any]) -> Usage | None:
         input=prompt,
         output=completion,
         reasoning=reasoning,
-        cache_read=_first(
-            (ins, "cached_tokens"),
-            (counted, "prompt_cache_hit_tokens"),
-            (counted, "cached_tokens"),
-            (counted, "cache_read_input_tokens"),
-        ),
-        cache_write=_first((ins, "cache_write_tokens"), (counted, "cache_creation_input_tokens")),
+        cache_read=_count(ins, "cached_tokens")
+        or _count(counted, "prompt_cache_hit_tokens")
+        or _count(counted, "cached_tokens")
+        or _count(counted, "cache_read_input_tokens"),
+        cache_write=_count(ins, "cache_write_tokens") or _count(counted, "cache_creation_input_tokens"),
         audio_input=_count(ins, "audio_tokens"),
         audio_output=_count(outs, "audio_tokens"),
         image_output=_count(outs, "image_tokens"),
-        searches=_first((searches, "web_search_requests"), (counted, "num_search_queries")),
+        searches=_count(searches, "web_search_requests") or _count(counted, "num_search_queries"),
         cost=_cost(counted.get("cost")),
     ).clamped()
 
@@ -73,11 +71,7 @@ def _object(counted: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _count(counted: dict[str, Any], name: str) -> int:
     value = counted.get(name)
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _first(*places: tuple[dict[str, Any], str]) -> int:
-    return next((found for counted, name in places if (found := _count(counted, name))), 0)
+    return int(value) if type(value) is int or type(value) is float else 0
 
 
 def _cost(value: Any) -> int | None:

@@ -191,7 +191,7 @@ class Tap:
     def _look(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
         """Read what is not content, and leave in `members` what is not ours to write."""
         outcome = self._call.outcome
-        if (usage := members.pop("usage", None)) is not None:
+        if wire.given(usage := members.pop("usage", wire.NOTHING)):
             merge_usage(self._counted, usage)
             outcome.usage = usage_of(self._counted)  # some say it with every chunk: what a client that leaves has used
         if (groq := members.get("x_groq")) is not None and (found := wire.decode_groq(groq)) is not None:

@@ -7,6 +7,7 @@ weeks from Monday, and months, in which a call counts at the moment it was made.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -197,7 +198,8 @@ class Ledger:
         """Settle, and wait until the row is on disk: what comes after may be the last byte of the answer."""
         self.settle(call)
         if call.settled is not None:
-            await call.settled
+            # Only the wait can be cancelled; the row is written in any case.
+            await asyncio.shield(call.settled)
 
     # --- helpers ---
 

@@ -20,6 +20,8 @@ from .writer import Batch, Statement, Writer, data_version
 # At DEBUG it logs every statement with its values.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
+#: upserts, VACUUM INTO and statements with thousands of values
+OLDEST = (3, 32, 0)
 BUSY_S = 10.0
 READERS = 2
 #: how long the rows that are still queued may take at the end
@@ -52,10 +54,12 @@ class Database:
         Raises StoreError, with one line that says what is wrong; the file is left as it is then.
         """
         path = Path(path)
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, {'.'.join(map(str, OLDEST))} is needed")
         async with AsyncExitStack() as stack:
             lock = ServerLock(path) if exclusive else None
             if lock is not None:
-                stack.callback(lock.release)
+                stack.callback(lock.close)
             try:
                 # What cannot be opened fails here, before there are threads that would have to end.
                 sqlite3.connect(path).close()
@@ -64,7 +68,7 @@ class Database:
                 if lock is not None and lock.unclean:
                     await _check(write, path)
                     lock.unclean = False
-                await migrate(write, path, migrations)
+                await migrate(write, path, migrations, alone=exclusive)
                 version = await data_version(write)
                 readers = [await _reader(path, stack) for _ in range(READERS)]
             except sqlite3.Error as error:

@@ -39,7 +39,7 @@ class ServerLock:
             self._file.close()
             raise StoreError(f"cannot write {self._path}: {error.strerror}") from error
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let the next one in, with the mark as we found it: a start that was refused has mended nothing. The file stays, since
         removing it would race with a process that is just opening it."""
         if not self.unclean:

@@ -10,12 +10,14 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import aiosqlite
 
 from .errors import StoreError
+from .lock import ServerLock
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +33,32 @@ class Migration(NamedTuple):
     apply: Callable[[aiosqlite.Connection], Awaitable[None]]
 
 
-async def migrate(connection: aiosqlite.Connection, path: Path, wanted: Iterable[Migration]) -> None:
-    """Bring the file to the newest schema, after a copy of it where there is something to lose. Raises StoreError."""
+async def migrate(connection: aiosqlite.Connection, path: Path, wanted: Iterable[Migration], *, alone: bool) -> None:
+    """Bring the file to the newest schema, after a copy of it where there is something to lose. Raises StoreError.
+
+    `alone`: the caller holds the server's lock. Else it is taken for a change of an existing file, since a running server
+    knows only the schema that it found.
+    """
     steps = in_order([*CORE, *wanted])
     done = await _done(connection)
     pending = _pending(steps, done)
     if not pending:
         return
-    if done:
-        await _copy(connection, path)
+    with nullcontext() if alone or not done else closing(ServerLock(path)):
+        if done:
+            await _copy(connection, path)
+        await _apply(connection, path, steps)
+    for step in pending:
+        log.info("migrated the database: %s %s", step.owner, step.number)
+
+
+async def _apply(connection: aiosqlite.Connection, path: Path, steps: Sequence[Migration]) -> None:
     await connection.execute_fetchall("BEGIN IMMEDIATE")
-    step = pending[0]
+    # Another process may have been faster.
+    pending = _pending(steps, await _done(connection))
+    step = None
     try:
-        # Another process may have been faster.
-        for step in _pending(steps, await _done(connection)):
+        for step in pending:
             await step.apply(connection)
             await connection.execute_fetchall(
                 "INSERT INTO migration (owner, number, applied_unix) VALUES (?, ?, ?)",
@@ -52,12 +66,10 @@ async def migrate(connection: aiosqlite.Connection, path: Path, wanted: Iterable
             )
         await connection.execute_fetchall("COMMIT")
     except sqlite3.Error as error:
-        await connection.execute_fetchall("ROLLBACK")
-        raise StoreError(
-            f"{path}: migration {step.owner} {step.number} failed, nothing was changed: {error}"
-        ) from error
-    for step in pending:
-        log.info("migrated the database: %s %s", step.owner, step.number)
+        if connection.in_transaction:
+            await connection.execute_fetchall("ROLLBACK")
+        at = f"migration {step.owner} {step.number}" if step is not None else "the migration"
+        raise StoreError(f"{path}: {at} failed, nothing was changed: {error}") from error
 
 
 def in_order(steps: Sequence[Migration]) -> list[Migration]:
@@ -260,7 +272,7 @@ FIRST = (
             new.day, new.key_hash, new.model, new.provider, 1, new.status = 'error', new.input, new.output, new.reasoning,
             new.cached, coalesce(new.charge, 0), CASE WHEN new.is_byok THEN coalesce(new.list_cost, 0) ELSE 0 END, new.created_unix
         )
-        ON CONFLICT DO UPDATE SET
+        ON CONFLICT (day, key_hash, model, provider) DO UPDATE SET
             requests = requests + 1,
             errors = errors + excluded.errors,
             input = input + excluded.input,

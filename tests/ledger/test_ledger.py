@@ -169,6 +169,20 @@ async def test_commit_waits_for_the_disk(desk: Desk, tmp_path: Path) -> None:
     connection.close()
 
 
+async def test_only_the_wait_for_the_disk_can_be_cancelled(desk: Desk) -> None:
+    key = await desk.key()
+    call = desk.start(desk.call(key))
+    desk.ledger.price(call, Usage(input=1, output=2))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await desk.ledger.commit(call)
+
+    assert call.settled is not None
+    await call.settled
+    assert await desk.server.generations.find(call.id, key) is not None
+
+
 async def test_a_failed_call_costs_nothing(desk: Desk) -> None:
     key = await desk.key(limit=1000 * MICRO)
     call = desk.start(desk.call(key))

@@ -370,6 +370,16 @@ async def test_the_file_is_copied_before_it_is_changed_but_not_when_it_is_made(p
     assert read(copy, "SELECT max(number) FROM migration WHERE owner = 'demo'") == [(1,)]
 
 
+async def test_nobody_changes_the_schema_under_a_running_server(path: Path) -> None:
+    async with await Database.open(path, exclusive=True):
+        with pytest.raises(StoreError, match="in use by another router"):
+            await Database.open(path, migrations=[FIRST])
+    async with await Database.open(path, migrations=[FIRST]):
+        pass
+    async with await Database.open(path, migrations=[FIRST], exclusive=True):
+        pass
+
+
 async def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     async with await Database.open(path, migrations=[FIRST]):
         pass

@@ -245,6 +245,12 @@ def legacy_call(delta: wire.Delta) -> bool:
     return isinstance(function, wire.Function) and bool(function.name or function.arguments)
 
 
+def details_text(details: Any) -> str:
+    """What `reasoning_details` say that can be read."""
+    pieces = details if isinstance(details, list) else ()
+    return "".join(text_of(each.get("text") or each.get("summary")) for each in pieces if isinstance(each, dict))
+
+
 def text_of(value: Any) -> str:
     """Text as it is, nothing as "", anything else as JSON."""
     if isinstance(value, str):

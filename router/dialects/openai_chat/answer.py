@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import UpstreamError, UpstreamUnavailable
-from ...openai_words import ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
+from ...openai_words import ToolCalls, details_text, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
 from ...wire import openai as wire
 from .common import debug_object, provider_of, usage_object
 from .tap import tool_call
@@ -56,7 +56,8 @@ def _failure(call: Call, error: Raw) -> UpstreamError:
 
 
 def _characters(message: wire.Delta) -> int:
-    said = [message.content, message.refusal, message.reasoning or message.reasoning_content]
+    thought = message.reasoning or message.reasoning_content or details_text(message.reasoning_details)
+    said = [message.content, message.refusal, thought]
     called = sum(len(each.name) + len(each.arguments) for each in ToolCalls().add(message.tool_calls or []))
     return called + sum(len(text_of(each)) for each in said if each)
 

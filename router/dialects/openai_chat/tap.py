@@ -14,7 +14,17 @@ from msgspec import UNSET, Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...model import Event
-from ...openai_words import Fragment, ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
+from ...openai_words import (
+    Fragment,
+    ToolCalls,
+    details_text,
+    failure,
+    legacy_call,
+    merge_usage,
+    reason_of,
+    text_of,
+    usage_of,
+)
 from ...sse import MAX_LINE_BYTES, data_of
 from ...wire import openai as wire
 from .common import DONE, debug_object, provider_of, usage_apart, usage_object
@@ -28,7 +38,6 @@ _NO_DELTA = Raw(b"{}")
 _OPENING = Raw(b'{"role":"assistant","content":""}')
 #: top-level members that we write ourselves
 _OURS = ("object", "created", "model", "provider")
-_CONTENT = ("content", "refusal", "tool_calls", "function_call", "images", "audio", "annotations")
 _THOUGHT = ("reasoning", "reasoning_content", "reasoning_details")
 _STRAY_BYTES = 64 * 1024
 #: rules in a row that may be learned in vain
@@ -104,7 +113,6 @@ class Tap:
                 raise StreamTruncated("the upstream's stream ended without a finish reason")
         first = self._choices[min(self._choices)]
         outcome = self._call.outcome
-        outcome.usage = usage_of(self._counted)
         outcome.finish_reason, outcome.native_finish_reason = first.reason, first.native
 
     def final(self) -> bytes:
@@ -191,11 +199,12 @@ class Tap:
     def _look(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
         """Read what is not content, and leave in `members` what is not ours to write."""
         outcome = self._call.outcome
-        if wire.given(usage := members.pop("usage", wire.NOTHING)):
+        usage = members.pop("usage", wire.NOTHING)
+        if (groq := members.get("x_groq")) is not None and (found := wire.decode_groq(groq)) is not None:
+            usage = usage or found.usage
+        if wire.given(usage):
             merge_usage(self._counted, usage)
             outcome.usage = usage_of(self._counted)  # some say it with every chunk: what a client that leaves has used
-        if (groq := members.get("x_groq")) is not None and (found := wire.decode_groq(groq)) is not None:
-            merge_usage(self._counted, found.usage)
         self._look_for_error(members, choices, data)
         if (id := members.pop("id", None)) is not None and not outcome.upstream_id:
             outcome.upstream_id = _text(id)
@@ -218,7 +227,6 @@ class Tap:
     def _failure(self, error: Raw) -> UpstreamError:
         candidate = self._call.candidate
         assert candidate is not None
-        self._call.outcome.usage = usage_of(self._counted)
         return failure(error, candidate.provider.error)
 
     def _nothing(self) -> UpstreamError:
@@ -233,19 +241,19 @@ class Tap:
 
     def _ordinary(self, given: wire.Choice) -> str | None:
         """The text of a choice that can stay as it is, as nearly all of them can; None for the others."""
-        delta = given.delta
-        choice = self._choices.get(given.index) if isinstance(given.index, int) else None
-        if choice is None or choice.finished or delta is None or given.finish_reason is not None:
+        delta, index = given.delta, given.index
+        if delta is None or given.message is not None or given.finish_reason is not None or not isinstance(index, int):
             return None
-        text = delta.content
-        if not isinstance(text, str) or given.message is not None or delta.role is None:
+        if not isinstance(delta.content, str) or delta.refusal or not _only_text(delta):
             return None
-        silent = delta.tool_calls is delta.function_call is UNSET
-        if not silent or not (delta.reasoning is delta.reasoning_content is delta.reasoning_details is UNSET):
+        choice = self._choices.get(index)
+        if choice is None:
+            if delta.role != "assistant" or delta.content or self._call.head.echo_upstream_body:
+                return None
+            self._choices[index] = _Choice(index)
+        elif choice.finished or delta.role is None:
             return None
-        if delta.refusal or delta.images or delta.audio or delta.annotations:
-            return None
-        return text
+        return delta.content
 
     def _as_it_is(self, frame: bytes, members: dict[str, Raw], choices: Raw, said: str) -> bytes:
         """A chunk whose choices need no change."""
@@ -272,7 +280,7 @@ class Tap:
             if choice is None:
                 learn = False
                 choice = self._choices[index] = _Choice(index)
-                opening.append(self._open(choice, parsed, delta))
+                opening.append(self._open(choice))
             patched, said, plain = self._patched(choice, parsed, delta, raw)
             learn = learn and plain and not choice.finished
             if patched is not None:
@@ -295,14 +303,11 @@ class Tap:
         elif said:
             self._vain += 1
 
-    def _open(self, choice: _Choice, parsed: wire.Choice, delta: wire.Delta) -> bytes:
-        """The first chunk of a choice, which only says whose turn it is; nothing where the upstream's own does."""
+    def _open(self, choice: _Choice) -> bytes:
+        """The first chunk of a choice, which only says whose turn it is."""
         first: dict[str, Raw] = {}
         if len(self._choices) == 1 and self._call.head.echo_upstream_body:
             first["debug"] = Raw(_encode(debug_object(self._call)))
-        silent = delta.role == "assistant" and delta.content == "" and not _any(delta, (*_CONTENT, *_THOUGHT))
-        if silent and not first and not parsed.finish_reason:
-            return b""
         return self._write([{"index": choice.number, "delta": _OPENING, "finish_reason": _NULL}], first)
 
     def _patched(
@@ -314,15 +319,16 @@ class Tap:
         inner = inner if wire.given(inner) else message
         members = wire.decode_members(inner) if wire.given(inner) else {}
         before = len(members)
-        thought = self._reasoning(delta, members)
-        called, names = self._tools(choice, delta, members)
-        if not legacy_call(delta):
-            members.pop("function_call", None)
-        if "role" in members and not delta.role:
-            del members["role"]
-        said = called + "".join(text_of(each) for each in (delta.content, delta.refusal) if each)
+        thought, called, names = "", "", 0
+        if not _only_text(delta):
+            thought = self._reasoning(delta, members)
+            called, names = self._tools(choice, delta, members)
+            self.content = self.content or bool(delta.images or delta.audio or delta.annotations)
+        if not delta.role:
+            members.pop("role", None)
+        said = called + text_of(delta.content or None) + text_of(delta.refusal or None)
         self._call.outcome.output_chars += len(said) + len(thought) + names
-        if _any(delta, _CONTENT) or (thought and not self._hide):
+        if said or names or (thought and not self._hide):
             self.content = True
         if parsed.finish_reason:
             return self._finish(choice, parsed, members, raw), said, False
@@ -343,15 +349,22 @@ class Tap:
             members["reasoning_content"] = members["reasoning"]
         if not self._duplicate:
             members.pop("reasoning_content", None)
-        return text_of(plain or content)
+        return text_of(plain or content) or details_text(delta.reasoning_details)
 
     def _tools(self, choice: _Choice, delta: wire.Delta, members: dict[str, Raw]) -> tuple[str, int]:
         """Tool calls with their index; id and name in the first fragment only. Gives their arguments, and how many characters
         of names came."""
+        called, names = "", 0
+        if legacy_call(delta):
+            choice.tools = True
+            function = delta.function_call
+            assert isinstance(function, wire.Function)
+            called, names = text_of(function.arguments), len(text_of(function.name))
+        else:
+            members.pop("function_call", None)
         if not delta.tool_calls:
             members.pop("tool_calls", None)
-            choice.tools = choice.tools or legacy_call(delta)
-            return "", 0
+            return called, names
         choice.tools = True
         given = wire.decode_list(members["tool_calls"])
         fragments = choice.calls.add(delta.tool_calls)
@@ -359,7 +372,7 @@ class Tap:
             members["tool_calls"] = Raw(_encode([tool_call(given[each.position], each) for each in fragments]))
         else:
             del members["tool_calls"]
-        return "".join(each.arguments for each in fragments), sum(len(each.name) for each in fragments)
+        return called + "".join(each.arguments for each in fragments), names + sum(len(each.name) for each in fragments)
 
     def _finish(
         self, choice: _Choice, parsed: wire.Choice, members: dict[str, Raw], raw: dict[str, Raw]
@@ -425,8 +438,10 @@ def tool_call(given: dict[str, Raw], fragment: Fragment, *, whole: bool = False)
 _FRAGMENT = ("index", "id", "type", "function", "custom")
 
 
-def _any(delta: wire.Delta, names: tuple[str, ...]) -> bool:
-    return any(getattr(delta, name) for name in names)
+def _only_text(delta: wire.Delta) -> bool:
+    """True where a delta holds text or a refusal at most."""
+    silent = delta.tool_calls is delta.function_call is delta.reasoning is delta.reasoning_content is UNSET
+    return silent and delta.reasoning_details is UNSET and not (delta.images or delta.audio or delta.annotations)
 
 
 def _worth(name: str, raw: Raw) -> bool:

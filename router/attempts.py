@@ -154,7 +154,7 @@ class Patience:
 
     async def __aenter__(self) -> Patience:
         await self._limit.__aenter__()
-        self._timer = self._loop.call_at(self._last + self._wait_s, self._look)
+        self._timer = self._loop.call_at(self._last + min(self._wait_s, self._idle_s), self._look)
         return self
 
     async def __aexit__(
@@ -180,7 +180,8 @@ class Patience:
             self.exhausted = True
             self._limit.reschedule(now)
         else:
-            self._timer = self._loop.call_at(due, self._look)
+            # A touch does not move the timer, and may have made the wait shorter.
+            self._timer = self._loop.call_at(min(due, now + self._idle_s), self._look)
 
 
 def _again(attempt: Attempt, error: UpstreamError) -> bool:

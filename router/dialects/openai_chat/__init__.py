@@ -4,6 +4,8 @@ fields    the members of a request and their ranges
 peek      reading a request as far as routing needs it
 patch     raw lane: the request on its way to an upstream that speaks the same
 tap       raw lane: the stream on its way back
+rule      raw lane: how most chunks of a stream are patched without taking them apart
+frames    raw lane: cutting the stream
 answer    raw lane: the plain answer on its way back
 decode    hub lane: the request in the hub's form
 encode    hub lane: events and replies as chunks and answers

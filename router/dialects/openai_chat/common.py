@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ...call import wants_number_codes
 from ...errors import RouterError, UpstreamError
 from ...model import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import openai as wire
+from ..envelopes import message_of
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -92,7 +94,7 @@ def error_body(error: RouterError, request_id: str, *, number_codes: bool) -> tu
     if number_codes and error.code == "model_not_found":
         status = 400
     body: dict[str, Any] = {
-        "message": _message(error),
+        "message": message_of(error),
         "type": error.row.type,
         "code": status if number_codes else error.code,
         "param": error.param,
@@ -101,12 +103,6 @@ def error_body(error: RouterError, request_id: str, *, number_codes: bool) -> tu
     if error.availability is not None:
         body["availability"] = error.availability
     return status, wire.encode({"error": body, "code": error.code, "request_id": request_id})
-
-
-def _message(error: RouterError) -> str:
-    if error.kind == "server":
-        return "The router failed on this request; its log says why under the request id."
-    return error.message[:500] if isinstance(error, UpstreamError) else error.message
 
 
 def _metadata(error: RouterError, status: int) -> dict[str, Any]:
@@ -138,16 +134,12 @@ def error_chunk(call: Call, error: RouterError) -> bytes:
 def error_object(call: Call, error: RouterError) -> dict[str, Any]:
     """An error inside of an answer that has begun."""
     code: str | int = error.status if number_codes(call) else error.code
-    return {"code": code, "message": _message(error), "metadata": _metadata(error, error.status)}
+    return {"code": code, "message": message_of(error), "metadata": _metadata(error, error.status)}
 
 
 def number_codes(call: Call) -> bool:
     """True for clients that need `error.code` as a number (api.md 4)."""
-    wanted = call.headers.get("X-Router-Error-Code") or call.compat.get("error_code")
-    if wanted:
-        return bool(wanted == "number")
-    agent = call.headers.get("User-Agent", "")
-    return "@openrouter/sdk" in agent or "speakeasy-sdk" in agent
+    return wants_number_codes(call.headers, call.compat.get("error_code", "string"))
 
 
 def provider_of(call: Call) -> str:

@@ -1,0 +1,47 @@
+"""Errors in the shapes of the other surfaces (api.md 4), which their dialects print as well as the paths that have no route.
+
+The shape of OpenAI's clients is in `openai_chat.common`, next to the errors inside of its streams.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..errors import RouterError, UpstreamError
+
+_encode = msgspec.json.Encoder().encode
+
+
+def message_of(error: RouterError) -> str:
+    """What a client may read of an error: nothing of a bug of ours, and only so much of what an upstream says."""
+    if error.kind == "server":
+        return "The router failed on this request; its log says why under the request id."
+    return error.message[:500] if isinstance(error, UpstreamError) else error.message
+
+
+def anthropic(error: RouterError, request_id: str) -> tuple[int, bytes]:
+    """HTTP status and body as Anthropic's clients expect them: being overloaded has a status of its own."""
+    status = 529 if error.status == 503 else error.status
+    body: dict[str, Any] = {"type": error.row.anthropic, "message": message_of(error), "error_type": error.kind}
+    _add_availability(body, error)
+    return status, _encode({"type": "error", "error": body, "request_id": request_id})
+
+
+def gemini(error: RouterError) -> tuple[int, bytes]:
+    """HTTP status and body as Google's clients expect them."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.kind, "metadata": {}}
+    body: dict[str, Any] = {
+        "code": error.status,
+        "message": message_of(error),
+        "status": error.row.gemini,
+        "details": [info],
+    }
+    _add_availability(body, error)
+    return error.status, _encode({"error": body})
+
+
+def _add_availability(body: dict[str, Any], error: RouterError) -> None:
+    if error.availability is not None:
+        body["availability"] = error.availability

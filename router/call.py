@@ -39,6 +39,8 @@ SCOPES = (
     "logs:read",
     "replay",
 )
+#: the client's own id of the call, echoed in the answer under the same name
+TRACE_HEADERS = ("X-AnyRouter-Trace-Id", "X-Request-Id", "traceparent")
 INFERENCE_SCOPES = frozenset(SCOPES[:5])
 MANAGEMENT_SCOPES = frozenset(SCOPES[1:])
 
@@ -308,7 +310,6 @@ class Call:
         "settled",
         "started_s",
         "state",
-        "trace_header",
         "transforms",
         "usage",
         "warnings",
@@ -375,7 +376,6 @@ class Call:
         self.releases: list[Callable[[Call], None]] = []
         #: what plugins keep for themselves, by plugin name
         self.state: dict[str, Any] = {}
-        self.trace_header: tuple[str, str] | None = None
 
     @property
     def model_id(self) -> str:

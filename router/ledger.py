@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .call import Attempt, Call, Candidate, Generation, Identity
+from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .model import PICODOLLARS, Cost, Usage, usd_text
 from .store.generations import day_of
@@ -291,7 +291,7 @@ class Ledger:
             generation_ms=_milliseconds(now - (call.first_content_s or now)),
             attempts=[_attempt(attempt) for attempt in call.attempts],
             session_id=_text(call.head.session_id),
-            trace_id=_text(call.trace_header[1]) if call.trace_header is not None else None,
+            trace_id=_first_of(headers, TRACE_HEADERS) or _text(call.head.trace.get("trace_id")),
             user=_text(call.head.user),
             tags=_tags(call),
             app_title=_first_of(headers, TITLES),

@@ -73,6 +73,11 @@ class Lifecycle:
             if call.settled is not None and self._plugins.hook.implemented("router_settled"):
                 call.settled.add_done_callback(lambda _: spawn("settled", self._tell(call)))
 
+    @property
+    def running(self) -> int:
+        """How many calls are under way."""
+        return len(self._running)
+
     async def drain(self, seconds: float) -> None:
         """Let the calls under way come to their end, for this long at most."""
         self._drained = asyncio.Event()

@@ -8,7 +8,7 @@ import math
 
 from aiohttp import web
 
-from .call import Call, Sink, wants_number_codes
+from .call import TRACE_HEADERS, Call, Sink, wants_number_codes
 from .errors import ClientGone, RouterError
 from .model import usd_text
 from .settings import Settings
@@ -18,7 +18,6 @@ from .tasks import spawn
 UNLIMITED = (2147483647, 2147483647, 2147483647)
 #: plain bodies beyond this may have to wait for their reader
 LARGE_BYTES = 32 * 1024
-TRACE_HEADERS = ("X-AnyRouter-Trace-Id", "X-Request-Id", "traceparent")
 
 
 def answer_headers(request_id: str, limit: tuple[int, int, int]) -> dict[str, str]:

@@ -238,12 +238,18 @@ async def test_reading_a_damaged_place_is_a_store_error(database: Database) -> N
         await database.all("SELECT * FROM no_such_table")
 
 
+async def open_and_close(path: Path, **options: Any) -> None:
+    """Should it open after all, its threads end nevertheless."""
+    async with await Database.open(path, **options):
+        pass
+
+
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_second_server_is_refused_but_not_the_command_line(database: Database, path: Path) -> None:
     with pytest.raises(StoreError, match=f"in use by another router .process {os.getpid()}."):
-        await Database.open(path, exclusive=True)
+        await open_and_close(path, exclusive=True)
     async with await Database.open(path) as other:
         await Generations(other).add(row("gen-1"))
 
@@ -262,7 +268,7 @@ async def test_a_server_may_follow_one_that_was_killed(path: Path) -> None:
         try:
             assert process.stdout.readline() == b"open\n"
             with pytest.raises(StoreError, match=f"process {process.pid}"):
-                await Database.open(path, exclusive=True)
+                await open_and_close(path, exclusive=True)
         finally:
             process.kill()
 
@@ -275,7 +281,7 @@ async def test_a_damaged_file_is_refused_and_kept(path: Path, content: bytes) ->
     path.write_bytes(content)
 
     with pytest.raises(StoreError, match="damaged or no database") as caught:
-        await Database.open(path, exclusive=True)
+        await open_and_close(path, exclusive=True)
 
     assert path.read_bytes() == content
     assert "\n" not in str(caught.value)
@@ -294,9 +300,9 @@ async def test_after_an_unclean_end_the_file_is_looked_through(path: Path) -> No
         pass  # after a clean end nobody looks
     Path(f"{path}.lock").write_text("4711")
     with pytest.raises(StoreError, match="damaged"):
-        await Database.open(path, exclusive=True)
+        await open_and_close(path, exclusive=True)
     with pytest.raises(StoreError, match="damaged"):
-        await Database.open(path, exclusive=True)  # and again: a refused start is no clean end
+        await open_and_close(path, exclusive=True)  # and again: a refused start is no clean end
 
 
 async def test_the_database_of_another_program_is_refused(path: Path) -> None:
@@ -305,7 +311,7 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
     other.close()
 
     with pytest.raises(StoreError, match="another program"):
-        await Database.open(path)
+        await open_and_close(path)
 
     assert read(path, "SELECT name FROM sqlite_master") == [("cookies",)]
 
@@ -313,7 +319,7 @@ async def test_the_database_of_another_program_is_refused(path: Path) -> None:
 async def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     for exclusive in (True, False):
         with pytest.raises(StoreError, match="is the folder there"):
-            await Database.open(tmp_path / "nowhere" / "router.db", exclusive=exclusive)
+            await open_and_close(tmp_path / "nowhere" / "router.db", exclusive=exclusive)
 
 
 async def test_every_thread_ends(path: Path) -> None:
@@ -325,7 +331,7 @@ async def test_every_thread_ends(path: Path) -> None:
 
     path.write_bytes(b"damaged" * 2000)
     with pytest.raises(StoreError):
-        await Database.open(path)
+        await open_and_close(path)
     await until(lambda: not set(threading.enumerate()) - before)
 
 
@@ -373,7 +379,7 @@ async def test_the_file_is_copied_before_it_is_changed_but_not_when_it_is_made(p
 async def test_nobody_changes_the_schema_under_a_running_server(path: Path) -> None:
     async with await Database.open(path, exclusive=True):
         with pytest.raises(StoreError, match="in use by another router"):
-            await Database.open(path, migrations=[FIRST])
+            await open_and_close(path, migrations=[FIRST])
     async with await Database.open(path, migrations=[FIRST]):
         pass
     async with await Database.open(path, migrations=[FIRST], exclusive=True):
@@ -385,7 +391,7 @@ async def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
         pass
 
     with pytest.raises(StoreError, match="migration demo 3 failed, nothing was changed"):
-        await Database.open(path, migrations=[FIRST, SECOND, step(3, "DROP TABLE no_such_table")])
+        await open_and_close(path, migrations=[FIRST, SECOND, step(3, "DROP TABLE no_such_table")])
 
     assert read(path, "SELECT max(number) FROM migration WHERE owner = 'demo'") == [(1,)]
     assert [column[1] for column in read(path, "PRAGMA table_info(demo_notes)")] == ["text"]
@@ -396,11 +402,11 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         pass
 
     with pytest.raises(StoreError, match="newer version"):
-        await Database.open(path, migrations=[FIRST])
+        await open_and_close(path, migrations=[FIRST])
     async with await Database.open(path):
         pass  # tables of a plugin that is not there now are left alone
 
 
 async def test_numbers_without_gaps(path: Path) -> None:
     with pytest.raises(StoreError, match="expected number 1"):
-        await Database.open(path, migrations=[SECOND])
+        await open_and_close(path, migrations=[SECOND])

@@ -33,7 +33,7 @@ PARAMETERS = frozenset(
 )
 _MODALITY = {"image_url": "image", "input_audio": "audio", "video_url": "video", "file": "file"}
 #: what a part that is not text counts as, in tokens: an estimate
-_PART_TOKENS = {"image": 800, "audio": 400, "video": 2000, "file": 1500}
+PART_TOKENS = {"image": 800, "audio": 400, "video": 2000, "file": 1500}
 MESSAGE_TOKENS = 4
 
 
@@ -47,7 +47,7 @@ class Peeked(Struct, kw_only=True):
 
 def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
     """The head of a request. `plugins` are the ids that `plugins` and `transforms` may name. Raises BadRequest."""
-    members = _members(body)
+    members = read_members(body)
     values: dict[str, Any] = {}
     unknown: list[str] = []
     for name, raw in members.items():
@@ -60,8 +60,8 @@ def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
             values[name] = value
     head = Head(members=members, unknown=unknown)
     peeked = head.decoded = Peeked(values=values, reasoning=reasoning_config(members))
-    _routing(head, values)
-    _plugins(head, values, plugins)
+    routing(head, values)
+    wanted_plugins(head, values, plugins)
     _lengths(head, values)
     _features(head, peeked)
     _messages(head, peeked)
@@ -69,7 +69,8 @@ def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
     return head
 
 
-def _members(body: bytes) -> dict[str, Raw]:
+def read_members(body: bytes) -> dict[str, Raw]:
+    """The members of a body. Raises BadRequest where it is no JSON object."""
     try:
         if not body.isascii():
             str(body, "utf-8")
@@ -89,7 +90,8 @@ def _members(body: bytes) -> dict[str, Raw]:
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def _routing(head: Head, values: dict[str, Any]) -> None:
+def routing(head: Head, values: dict[str, Any]) -> None:
+    """Take what routing and the ledger look at, which all surfaces of this family call the same."""
     get = values.get
     head.model = get("model", "")
     head.models = get("models", [])
@@ -112,7 +114,8 @@ def _routing(head: Head, values: dict[str, Any]) -> None:
         raise BadRequest(f"there is no preset {preset!r}", param="preset")
 
 
-def _plugins(head: Head, values: dict[str, Any], known: frozenset[str]) -> None:
+def wanted_plugins(head: Head, values: dict[str, Any], known: frozenset[str]) -> None:
+    """Take the plugins that the request names. Raises BadRequest where there is no such plugin."""
     wanted = [*values.get("plugins", ())]
     for name in values.get("transforms", ()):
         id = TRANSFORMS.get(name, name)
@@ -177,19 +180,19 @@ def _messages(head: Head, peeked: Peeked) -> None:
                     chars += len(part.text)
                 elif modality := _MODALITY.get(part.type):
                     head.modalities |= {modality}
-                    tokens += _PART_TOKENS[modality]
+                    tokens += PART_TOKENS[modality]
         if message.role == "assistant":
             _assistant(peeked, message)
-            chars += _size(message.tool_calls)
+            chars += size_of(message.tool_calls)
         else:
             _check_content(message, index)
     for name in ("tools", "functions", "response_format"):
         if name in peeked.values:
-            chars += _size(head.members[name])
+            chars += size_of(head.members[name])
     head.prompt_tokens = -(-chars // 4) + tokens + MESSAGE_TOKENS * len(messages)
 
 
-def _size(raw: Raw) -> int:
+def size_of(raw: Raw) -> int:
     """The length of a member in bytes."""
     return memoryview(raw).nbytes
 

@@ -157,6 +157,16 @@ async def test_a_rotated_key_may_hold_on_for_a_while(keys: Keys) -> None:
     assert keys.find(old) is None
 
 
+async def test_rotation_prolongs_nothing(keys: Keys) -> None:
+    soon = time.time() + 30
+    old, _ = await keys.create("one", expires_unix=soon)
+    new, _ = await keys.rotate("one", grace_s=3600)
+    for key in (old, new):
+        found = keys.find(key)
+        assert found is not None
+        assert found.expires_unix == soon
+
+
 async def test_the_first_start_makes_two_keys_once(keys: Keys) -> None:
     first = await keys.create_first()
 

@@ -12,7 +12,7 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .call import Call, Identity, wants_number_codes
 from .clock import Clock
+from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
 from .errors import (
@@ -285,6 +286,44 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
     return handle
 
 
+class Connection(web.RequestHandler):
+    """A client's connection. What is no HTTP, and what aiohttp refuses by itself, is answered in our shape and not repeated."""
+
+    __slots__ = ("_router",)
+
+    def __init__(self, server: Server, manager: web.Server) -> None:
+        silent: Any = None  # for aiohttp's access log, which writes whole paths
+        super().__init__(manager, loop=asyncio.get_running_loop(), keepalive_timeout=30, access_log=silent)
+        self._router = server
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to bytes that are no request, or the last resort where nobody else caught `exc`."""
+        assert isinstance(request, web.Request)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        error: RouterError = BadRequest(f"this is no valid HTTP request ({type(exc).__name__})")
+        if isinstance(exc, web.HTTPException):
+            error = _from_http(request, exc)
+        elif status >= 500:
+            log.error("a bug: a connection failed", exc_info=exc)
+            error = RouterError("internal error")
+        response = error_response(self._router, request, error)
+        response.force_close()
+        _add_headers(self._router, request, response)
+        logs.answered(method=None, route="no request", status=response.status)
+        return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send it, unless it is one of aiohttp's own pages."""
+        if isinstance(resp, web.HTTPException):
+            resp = self.handle_error(request, resp.status, resp)
+        return super().finish_response(request, resp, start_time)
+
+
 async def read_body(request: web.Request, limit: int) -> bytes:
     """The body of a JSON request, decompressed. Raises PayloadTooLarge, UnsupportedMediaType, ClientTimeout, BadRequest."""
     kind = request.headers.get("Content-Type")
@@ -376,14 +415,21 @@ def request_id(request: web.Request) -> str:
 
 def error_response(server: Server, request: web.Request, error: RouterError) -> web.Response:
     """An error in the shape of the surface that the path belongs to."""
-    dialect = next((each for each in server.dialects if each.surface == surface_of(request.path)), server.dialects[0])
-    numbers = wants_number_codes(request.headers, server.settings.compat.error_code)
-    status, body = dialect.error(error, request_id(request), number_codes=numbers)
-    response = web.Response(body=body, status=status, content_type="application/json")
+    surface, id = surface_of(request.path), request_id(request)
+    headers = {}
+    if surface == "anthropic":
+        status, body = envelopes.anthropic(error, id)
+        headers["request-id"] = id
+    elif surface == "gemini":
+        status, body = envelopes.gemini(error)
+    else:
+        numbers = wants_number_codes(request.headers, server.settings.compat.error_code)
+        status, body = server.dialects[0].error(error, id, number_codes=numbers)
     if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, MethodNotAllowed) and "allow" in error.metadata:
-        response.headers["Allow"] = error.metadata["allow"]
+        headers["Allow"] = error.metadata["allow"]
+    response = web.Response(body=body, status=status, content_type="application/json", headers=headers)
     if request.can_read_body and not request.content.is_eof():
         response.force_close()
     return response
@@ -489,27 +535,25 @@ def _tune_collector() -> None:
 @contextlib.asynccontextmanager
 async def listening(server: Server) -> AsyncIterator[str]:
     """The socket is open inside the block; behind it, calls under way have ended or were ended after the drain time."""
-    runner = web.AppRunner(
-        application(server),
-        handler_cancellation=True,
-        keepalive_timeout=30,
-        access_log=None,
-        shutdown_timeout=LAST_S,
-    )
+    runner = web.AppRunner(application(server), handler_cancellation=True, shutdown_timeout=LAST_S)
     await runner.setup()
+    manager = runner.server
+    assert manager is not None
     host, _, port = server.settings.server.listen.rpartition(":")
     tls = _tls(server.settings)
-    site = web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=tls, reuse_address=True)
+    door: asyncio.Server | None = None
     try:
-        await site.start()
-        bound = runner.addresses[0]
+        door = await asyncio.get_running_loop().create_server(
+            lambda: Connection(server, manager), host.strip("[]"), int(port), ssl=tls, reuse_address=True, backlog=128
+        )
+        bound = door.sockets[0].getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
     finally:
-        await site.stop()
+        if door is not None:
+            door.close()
         await asyncio.sleep(0)  # what has just come in is taken
-        if runner.server is not None:
-            runner.server.pre_shutdown()
+        manager.pre_shutdown()
         await server.lifecycle.drain(server.settings.server.drain_seconds)
         await runner.cleanup()
 

@@ -302,6 +302,7 @@ class Call:
         "path",
         "plan",
         "presented",
+        "query",
         "rate_limit",
         "releases",
         "request",
@@ -325,6 +326,7 @@ class Call:
         presented: str | None,
         started_s: float,
         operation: str = "chat",
+        query: str = "",
     ) -> None:
         self.created_unix = time.time()
         # In order of time down to the microsecond: rows are then appended to the indexes of the ledger (10 microseconds less a row).
@@ -336,6 +338,8 @@ class Call:
         self.body = body
         self.headers = headers
         self.path = path
+        #: the query of the client's request, as it was sent; it may hold the credential
+        self.query = query
         #: the credential as the client presented it, for `router_authenticate`; wiped right after
         self.presented = presented
         self.started_s = started_s

@@ -218,6 +218,13 @@ class Provider:
         """True for URLs that the upstream reads itself, though `fetches` names the kind of their part. Pure."""
         return False
 
+    async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
+        """How many tokens the prompt of this request has, by the upstream's own count (`exchange` asks it). Raises UpstreamError.
+
+        The default is None: the upstream cannot tell, and the router estimates.
+        """
+        return None
+
     def catalogue(self) -> list[Model]:
         """The models that ship with the plugin, with their prices. Read once at start."""
         return []
@@ -282,6 +289,14 @@ class Provider:
             raise UpstreamTimeout(f"no connection within {self.timeouts.connect_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamUnavailable(f"cannot reach the upstream ({type(error).__name__})") from error
+
+    async def exchange(self, outgoing: Outgoing, credential: Credential) -> bytes:
+        """Send something beside all calls and give the whole body of the answer. Raises UpstreamError where it is no success."""
+        async with await self.request(outgoing, credential) as response:
+            if not 200 <= response.status < 300:
+                body = await _read_error(response)
+                raise self.cleaned(self.error(response.status, response.headers, body))
+            return await read_body(response, MAX_BODY_BYTES)
 
     def url(self, path: str) -> URL:
         """`path` below the configured base URL."""

@@ -114,7 +114,7 @@ class HttpSink(Sink):
             self._opening = self._loop.create_future()
             self.started = True
             stream = web.StreamResponse(headers=self._headers())
-            stream.headers["Content-Type"] = self._call.dialect.stream_type
+            stream.headers["Content-Type"] = self._call.dialect.content_type(self._call)
             stream.headers["Cache-Control"] = "no-cache, no-store"
             stream.headers["X-Accel-Buffering"] = "no"
             try:

@@ -23,7 +23,7 @@ LAYERS = (
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
     ("planning", "relay", "attempts", "ledger", "sink"),
-    ("lifecycle", "builtin"),
+    ("lifecycle", "counting", "builtin"),
     ("api", "dashboard"),
     ("app", "commands", "cli", "__main__", "testing"),
 )

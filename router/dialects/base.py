@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Path(NamedTuple):
-    """A path below each of the dialect's prefixes. `operation` is chat, embeddings, count_tokens, …"""
+    """A path below each of the dialect's prefixes. `operation` is chat, embeddings, …, for `peek` to read; `count_tokens` is never run,
+    only counted (`Dialect.counted`)."""
 
     path: str
     operation: str = "chat"
@@ -68,6 +69,10 @@ class Dialect:
     keepalive_before_start: ClassVar[bytes | None] = b": ROUTER PROCESSING\n\n"
     stream_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
+    def content_type(self, call: Call) -> str:
+        """The media type of this call's stream."""
+        return self.stream_type
+
     def peek(self, body: bytes, path: Mapping[str, str], operation: str) -> Head:
         """Read what routing needs and check every scalar against the contract. Raises BadRequest with `param`."""
         raise TypeError(f"{type(self).__name__} has no peek")
@@ -100,6 +105,10 @@ class Dialect:
     def encoder(self, call: Call) -> Flow:
         """Hub lane, stream."""
         raise TypeError(f"{type(self).__name__} has no encoder")
+
+    def counted(self, tokens: int) -> bytes:
+        """The answer of a `count_tokens` operation."""
+        raise TypeError(f"{type(self).__name__} counts no tokens")
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and body of an error on this surface."""

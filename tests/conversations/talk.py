@@ -51,6 +51,10 @@ class Talk:
             pass
         return self
 
+    async def to_the_close(self) -> bytes:
+        """Everything that comes until the other side closes the connection."""
+        return await self._reader.read()
+
     def leave(self) -> None:
         """Go away in the middle."""
         self._writer.transport.abort()

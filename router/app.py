@@ -28,6 +28,7 @@ from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .call import Call, Identity, wants_number_codes
 from .clock import Clock
+from .counting import Counting
 from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
@@ -93,6 +94,7 @@ class Server:
         self.ledger: Ledger
         self.table: Table
         self.lifecycle: Lifecycle
+        self.counting: Counting
         #: told to stop, and told so again
         self.draining = self.ending = False
         self._exit = AsyncExitStack()
@@ -118,7 +120,9 @@ class Server:
             max_attempts=lambda: self.settings.routing.max_attempts,
             rng=self.rng,
         )
-        self.lifecycle = Lifecycle(self.plugins, Planner(hook), attempts, self.ledger)
+        planner = Planner(hook)
+        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger)
+        self.counting = Counting(self.plugins, planner, self.ledger)
         for context in reversed(hook.router_lifespan(app=self)):
             await self._exit.enter_async_context(context)
 
@@ -205,6 +209,7 @@ class Server:
             presented=self.credential(request, gemini=dialect.surface == "gemini"),
             started_s=started,
             operation=operation,
+            query=request.query_string,
         )
         call.deadline_s = started + self._seconds(request)
         call.compat = self.compat
@@ -236,7 +241,8 @@ def application(server: Server) -> web.Application:
     app = web.Application(middlewares=[_outermost(server)], client_max_size=_max_body(server))
     for dialect in server.dialects:
         for path in dialect.paths:
-            handler = _generation_handler(server, dialect, path.operation)
+            make = _counting_handler if path.operation == "count_tokens" else _generation_handler
+            handler = make(server, dialect, path.operation)
             for prefix in dialect.prefixes:
                 _add(app, path.method, prefix + path.path, handler)
     for route in [
@@ -273,6 +279,24 @@ def _generation_handler(
         finally:
             sink.close()
         return sink.response or web.Response(status=499)
+
+    return handle
+
+
+def _counting_handler(
+    server: Server, dialect: Dialect, operation: str
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Prompts that are counted and not run; their errors are printed by whoever stands around every handler."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = server.call(request, dialect, operation)
+        request[REQUEST_ID] = call.request_id
+        logs.request_id.set(call.request_id)
+        counted = await server.counting.count(call, lambda: read_body(request, _max_body(server)))
+        if call.identity is not None:
+            request[IDENTITY] = call.identity
+        headers = {"X-Router-Estimate": "true"} if counted.estimated else None
+        return web.Response(body=dialect.counted(counted.tokens), content_type="application/json", headers=headers)
 
     return handle
 

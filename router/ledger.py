@@ -147,7 +147,7 @@ class Ledger:
 
     def started(self, call: Call) -> None:
         """The first attempt begins: from now on a crash leaves a trace of this call."""
-        identity = call.identity
+        identity, candidates = call.identity, call.plan.candidates
         if identity is None or call.account is None:
             return
         self._generations.reserve(
@@ -156,7 +156,7 @@ class Ledger:
                 call.created_unix,
                 day_of(call.created_unix),
                 identity.hash,
-                call.model_id,
+                candidates[0].endpoint.model_id if candidates else call.head.model,
                 call.head.model,
                 call.dialect.api_type,
                 call.head.stream,

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import random
+import re
 import signal
 import ssl
 import time
@@ -52,7 +53,7 @@ from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
 from .settings import Settings
-from .sink import UNLIMITED, HttpSink, answer_headers
+from .sink import UNLIMITED, HttpSink, answer_headers, trace_headers
 from .store.database import Database
 from .store.generations import Generations
 from .store.keys import Keys
@@ -63,7 +64,8 @@ log = logging.getLogger(__name__)
 CALL = web.RequestKey("call", Call)
 IDENTITY = web.RequestKey("identity", Identity)
 REQUEST_ID = web.RequestKey("request_id", str)
-#: a body must arrive within 30 s plus its size at this rate (bytes per second)
+#: a body must arrive within so many seconds plus its size at this rate (bytes per second)
+BODY_S = 30.0
 SLOWEST_BODY = 64 * 1024
 #: what the sockets get to send the ends of calls that were ended by the router
 LAST_S = 1.0
@@ -256,10 +258,12 @@ def application(server: Server) -> web.Application:
 
 
 def _add(app: web.Application, method: str, path: str, handler: Callable[[web.Request], Awaitable[Any]]) -> None:
-    """A route, with and without a slash at its end."""
-    app.router.add_route(method, path, handler)
-    if not path.endswith("+}") and len(path) > 1:
-        app.router.add_route(method, path + "/", handler)
+    """A route, with and without a slash at its end. Where one can GET, one can ask for the HEAD alone."""
+    paths = [path] if path.endswith("+}") else [path, path + "/"]
+    for each in paths:
+        app.router.add_route(method, each, handler)
+        if method == "GET":
+            app.router.add_route("HEAD", each, handler)
 
 
 def _max_body(server: Server) -> int:
@@ -327,7 +331,10 @@ class Connection(web.RequestHandler):
         assert isinstance(request, web.Request)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
-        error: RouterError = BadRequest(f"this is no valid HTTP request ({type(exc).__name__})")
+        # aiohttp's words go on to quote the request, and a key may be in there
+        words = re.match(r"(?:n't|[\w -])*", message or "")
+        reason = words[0].strip() if words else ""
+        error: RouterError = BadRequest(f"this is no valid HTTP request ({reason or type(exc).__name__})")
         if isinstance(exc, web.HTTPException):
             error = _from_http(request, exc)
         elif status >= 500:
@@ -361,7 +368,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise PayloadTooLarge(f"the body has {size} bytes, at most {limit} are taken (server.max_body_mb)")
     if request.content.is_eof():  # it came with the head, as most do: nothing to wait for
         return await _read(request, limit)
-    seconds = 30 + max(size, limit if request.content_length is None else 0) / SLOWEST_BODY
+    seconds = BODY_S + max(size, limit if request.content_length is None else 0) / SLOWEST_BODY
     try:
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
@@ -426,7 +433,8 @@ def _add_headers(server: Server, request: web.Request, response: web.StreamRespo
     """The headers that every answer of the router's own API has."""
     identity = request.get(IDENTITY)
     limit = server.ledger.rate_limit(identity) if identity is not None else UNLIMITED
-    for name, value in answer_headers(request_id(request), limit).items():
+    headers = answer_headers(request_id(request), limit) | trace_headers(request.headers)
+    for name, value in headers.items():
         response.headers.setdefault(name, value)
 
 
@@ -480,6 +488,8 @@ def _from_http(request: web.Request, error: web.HTTPException) -> RouterError:
             return NotFound(f"no such path: {request.path[:200]}; the README lists what there is")
         case web.HTTPRequestEntityTooLarge():
             return PayloadTooLarge("the body is too large (server.max_body_mb)")
+        case web.HTTPExpectationFailed():
+            return BadRequest("the header Expect can only be 100-continue")
         case _ if error.status < 500:
             return BadRequest(error.reason)
     return RouterError("internal error; the log of the router has the details")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -29,7 +30,20 @@ def answer_headers(request_id: str, limit: tuple[int, int, int]) -> dict[str, st
         "X-RateLimit-Remaining": str(limit[1]),
         "X-RateLimit-Reset": str(limit[2]),
         "Cache-Control": "no-store",
+        "Server": "onebox-router",
     }
+
+
+def trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The client's own ids of a request, given back under the names by which they came."""
+    told = {
+        name: value
+        for name in TRACE_HEADERS
+        if (value := headers.get(name)) is not None and len(value) <= 256 and value.isprintable()
+    }
+    if "X-Request-Id" in told:
+        told["x-oneapi-request-id"] = told["X-Request-Id"]
+    return told
 
 
 class HttpSink(Sink):
@@ -139,11 +153,7 @@ class HttpSink(Sink):
             headers["Server-Timing"] = self._timing()
         if call.charge is not None and not call.head.stream:
             headers["X-Router-Cost"] = usd_text(call.charge)
-        for name in TRACE_HEADERS:
-            if (value := self._request.headers.get(name)) is not None and len(value) <= 256 and value.isprintable():
-                headers[name] = value
-        if "X-Request-Id" in self._request.headers:
-            headers["x-oneapi-request-id"] = headers["X-Request-Id"]
+        headers.update(trace_headers(self._request.headers))
         return headers
 
     def _timing(self) -> str:

@@ -105,6 +105,7 @@ class Head(Struct, kw_only=True):
     `decoded` is where the dialect keeps what `peek` has already decoded, for its own `decode`. `unknown` names top-level members that
     the contract does not know. `renamed` maps tool names that were shortened for upstreams to those that the client sent.
     `exclude_reasoning`: the client does not want to see thinking. `hub_only`: the body cannot be relayed as it is.
+    `capped`: `max_tokens` is a bound that this surface makes clients name; a model that writes less serves them too.
     """
 
     members: dict[str, Raw] = field(default_factory=dict)
@@ -131,6 +132,7 @@ class Head(Struct, kw_only=True):
     renamed: dict[str, str] = field(default_factory=dict)
     exclude_reasoning: bool = False
     hub_only: bool = False
+    capped: bool = False
     decoded: Any = None
 
 

@@ -65,7 +65,10 @@ class Counting:
             async with asyncio.timeout(PATIENCE_S):
                 for candidate in call.plan.candidates:
                     if candidate.group == call.plan.candidates[0].group:
-                        tokens = await _ask(candidate, replace(request, model=candidate.endpoint.model.id))
+                        asked = replace(
+                            request, model=candidate.endpoint.model.id, headers=call.dialect.raw_headers(call)
+                        )
+                        tokens = await _ask(candidate, asked)
                         if tokens is not None:
                             return tokens
         return None

@@ -27,9 +27,11 @@ Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
 
 
 class Part(Struct, kw_only=True, omit_defaults=True, tag_field="type"):
-    """One piece of a message. `cache_control` is the client's cache mark as it was sent (JSON)."""
+    """One piece of a message. `cache_control` is the client's cache mark as it was sent (JSON). `extra` holds members that the hub has
+    no place for: they go to upstreams of the request's own family only, laid over what is made of the rest."""
 
     cache_control: Raw | None = None
+    extra: dict[str, Raw] = field(default_factory=dict)
 
 
 class Text(Part, tag="text"):
@@ -154,7 +156,7 @@ class Message(Struct, kw_only=True):
 
 class Tool(Struct, kw_only=True):
     """A tool that the client runs. `parameters` is a JSON schema. `server` is set instead for a tool that the upstream
-    itself runs (its definition as the client sent it, for upstreams of the same family only)."""
+    itself runs (its definition as the client sent it, for upstreams of the same family only). `extra` as in `Part`."""
 
     name: str
     description: str | None = None
@@ -162,6 +164,7 @@ class Tool(Struct, kw_only=True):
     strict: bool | None = None
     cache_control: Raw | None = None
     server: Raw | None = None
+    extra: dict[str, Raw] = field(default_factory=dict)
 
 
 class ToolChoice(Struct, kw_only=True):
@@ -206,7 +209,8 @@ class ChatRequest(Struct, kw_only=True):
     """A request for a generation, whatever the surface it came by.
 
     `model` is the upstream's model id (set per attempt). `max_tokens` counts everything the model writes, None where the client said
-    nothing. `family` says whose vocabulary `extra` (top-level members that the hub does not know) is: openai, anthropic, gemini.
+    nothing. `family` says whose vocabulary `extra` (top-level members that the hub does not know) is: openai, anthropic, gemini;
+    `headers` of the client's belong to it too, and go to upstreams of that family only.
     A provider that cannot express a set member leaves it out and names it in `Outgoing.dropped`.
     """
 
@@ -239,6 +243,7 @@ class ChatRequest(Struct, kw_only=True):
     service_tier: str | None = None
     cache_control: Raw | None = None
     extra: dict[str, Raw] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 # --- usage and price -------------------------------------------------------------------------------------------------

@@ -39,10 +39,17 @@ class Relay:
         provider = candidate.provider
         if self.raw(call, candidate):
             path = provider.raw_path(call.dialect.name, candidate, call.head.stream)
-            return Outgoing(path=path, body=call.dialect.patch(call, candidate))
+            return Outgoing(
+                path=path, body=call.dialect.patch(call, candidate), headers=call.dialect.raw_headers(call)
+            )
         if call.request is None:
             call.request = call.dialect.decode(call.head)
-        request = replace(call.request, model=candidate.endpoint.model.id, stream=call.head.stream)
+        model = candidate.endpoint.model
+        request = replace(
+            call.request, model=model.id, stream=call.head.stream, headers=call.dialect.raw_headers(call)
+        )
+        if call.head.capped and request.max_tokens and 0 < model.max_output < request.max_tokens:
+            request.max_tokens = model.max_output
         if provider.fetches:
             request = await self._fetcher.inline(request, provider.fetches, provider.reads)
         outgoing = provider.encode(request)

@@ -223,7 +223,7 @@ def _misfit(head: Head, endpoint: Endpoint) -> str | None:
         return None
     if head.modalities and not head.modalities <= set(model.input_modalities):
         return f"modality: it takes {', '.join(model.input_modalities)}"
-    wanted = head.max_tokens or 0
+    wanted = 0 if head.capped else head.max_tokens or 0
     if model.context_length < head.prompt_tokens + wanted:
         return f"context_length: {model.context_length}"
     if model.max_output and model.max_output < wanted:

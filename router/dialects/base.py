@@ -85,6 +85,15 @@ class Dialect:
         """Raw lane: the client's body with the upstream's model and without our own members; all other members byte for byte."""
         raise TypeError(f"{type(self).__name__} has no patch")
 
+    def raw_headers(self, call: Call) -> dict[str, str]:
+        """Headers of the client's that belong to its body: they go with it to upstreams of this dialect, on both lanes."""
+        return {}
+
+    def answer_headers(self, request_id: str, limit: tuple[int, int, int]) -> dict[str, str]:
+        """What this surface's clients look for in every answer, besides the headers that all get. `limit` is limit, remaining and
+        reset (unix seconds) of the tightest request window."""
+        return {}
+
     def answer(self, call: Call, body: bytes) -> None:
         """Raw lane, plain: read an upstream's whole answer into `call.outcome`. Raises an UpstreamError where the body is an error
         or nonsense. `final_answer` prints it, once cost is known."""

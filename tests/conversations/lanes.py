@@ -21,6 +21,17 @@ WORDS = ("one ", "two ", "three")
 TEXT = "".join(WORDS)
 INPUT, OUTPUT = 10, 5
 
+#: how errors are called
+KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
 #: bytes are written, seconds are waited for; CUT breaks the connection, FOREVER waits for the other side to leave
 CUT: Literal["cut"] = "cut"
 FOREVER: Literal["forever"] = "forever"
@@ -100,10 +111,10 @@ class Lane(ABC):
         return sends(self.opening(), *steps, self.ending())
 
     def fails(
-        self, status: int, message: str = "no", kind: str = "api_error", headers: Mapping[str, str] | None = None
+        self, status: int, message: str = "no", kind: str = "", headers: Mapping[str, str] | None = None
     ) -> Handler:
         """An error answer."""
-        return json_answer(self.error(message, kind), status=status, headers=headers)
+        return json_answer(self.error(message, kind or KINDS.get(status, "api_error")), status=status, headers=headers)
 
     def begins(self, *then: Step, stream: bool) -> Handler:
         """The head of an answer, nothing of its content, and then this."""

@@ -68,7 +68,7 @@ class Stage:
 @asynccontextmanager
 async def stage(
     folder: Path,
-    lane: Lane,
+    lane: Lane | Sequence[Lane],
     *answers: Sequence[Handler],
     timeouts: Mapping[str, float] | None = None,
     providers: Mapping[str, Any] | None = None,
@@ -78,20 +78,25 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """Start an upstream for each list of answers, and a router. When it has stopped its books are looked through.
 
-    `timeouts` and `providers` are members of the table of each upstream.
+    `lane` is that of all upstreams, or one for each. `timeouts` and `providers` are members of the table of each upstream.
     """
     async with AsyncExitStack() as stack:
         upstreams = [await stack.enter_async_context(FakeUpstream().listening()) for _ in answers]
         for upstream, each in zip(upstreams, answers, strict=True):
             upstream.will(*each)
+        lanes = [lane] * len(upstreams) if isinstance(lane, Lane) else lane
         names = [f"p{number}" for number in range(len(upstreams))]
         own = {"timeouts": dict(timeouts or {}), **(providers or {})}
         settings = Settings(
             server=ServerSettings(drain_seconds=drain_s),
             providers={
-                name: {**lane.provider(upstream.url), **own} for name, upstream in zip(names, upstreams, strict=True)
+                name: {**lane.provider(upstream.url), **own}
+                for name, lane, upstream in zip(names, lanes, upstreams, strict=True)
             },
-            models={"test/m": served(*((name, lane.model) for name in names)), **(models or {})},
+            models={
+                "test/m": served(*((name, lane.model) for name, lane in zip(names, lanes, strict=True))),
+                **(models or {}),
+            },
             routing=tables.pop("routing", RoutingSettings(deterministic=True)),
             **tables,
         )

@@ -197,9 +197,15 @@ class Ledger:
     async def commit(self, call: Call) -> None:
         """Settle, and wait until the row is on disk: what comes after may be the last byte of the answer."""
         self.settle(call)
-        if call.settled is not None:
-            # Only the wait can be cancelled; the row is written in any case.
-            await asyncio.shield(call.settled)
+        if call.settled is None:
+            return
+        try:
+            await call.settled
+        except asyncio.CancelledError:
+            # Only the wait can be cancelled, the row is written in any case. (`asyncio.shield` costs each call 5 microseconds.)
+            if call.settled.cancelled():
+                call.settled = self._generations.add(call.state["generation"])
+            raise
 
     # --- helpers ---
 

@@ -65,11 +65,17 @@ class Batch:
         return self._writer.trouble is not None or len(self._waiting) > BACKLOG
 
     def add(self, row: Row) -> asyncio.Future[None]:
-        """Queue a row. The future is done when it is committed. The same id again changes nothing."""
+        """Queue a row. The future is done when it is committed. The same id again changes nothing, but gives a new future where
+        somebody has cancelled the first one."""
         id = row[0]
+        future: asyncio.Future[None]
         if (known := self._waiting.get(id)) is not None:
-            return known[2]
-        future: asyncio.Future[None] = self._loop.create_future()
+            row, came, future = known
+            if future.cancelled():
+                future = self._loop.create_future()
+                self._waiting[id] = (row, came, future)
+            return future
+        future = self._loop.create_future()
         if self._patience_s:
             now = self._loop.time()
             self._waiting[id] = (row, now, future)
@@ -98,19 +104,19 @@ class Batch:
                 self._narrow(taken, error)
             else:
                 self._most = min(self._most * 2, MOST_ROWS)
-                for id, future in taken:
-                    self._waiting.pop(id, None)
-                    if not future.done():
-                        future.set_result(None)
+                for id in taken:
+                    # Not there any more: a reservation that was dropped meanwhile.
+                    if (written := self._waiting.pop(id, None)) is not None and not written[2].done():
+                        written[2].set_result(None)
         self._arm()
 
-    def _take(self) -> list[tuple[str, asyncio.Future[None]]]:
-        """Ids and futures of the rows to write now. They stay in the queue until they are written."""
+    def _take(self) -> list[str]:
+        """The ids of the rows to write now. They stay in the queue until they are written."""
         latest = self._loop.time() - self._patience_s / 2
-        return [(id, future) for id, (_, came, future) in islice(self._waiting.items(), self._most) if came <= latest]
+        return [id for id, (_, came, _) in islice(self._waiting.items(), self._most) if came <= latest]
 
-    def _parameters(self, taken: list[tuple[str, asyncio.Future[None]]]) -> Row:
-        rows = [self._waiting[id][0] for id, _ in taken]
+    def _parameters(self, taken: list[str]) -> Row:
+        rows = [self._waiting[id][0] for id in taken]
         return tuple(chain(chain.from_iterable(rows), self._padding * (_size(len(rows)) - len(rows))))
 
     def _statement(self, rows: int) -> str:
@@ -125,15 +131,15 @@ class Batch:
             )
         return self._statements[size]
 
-    def _narrow(self, taken: list[tuple[str, asyncio.Future[None]]], error: Exception) -> None:
+    def _narrow(self, taken: list[str], error: Exception) -> None:
         """A row cannot be written: halve the batch until it stands alone, then give it up, so that it holds up nobody else."""
         if len(taken) > 1:
             self._most = len(taken) // 2
             return
-        id, future = taken[0]
+        (id,) = taken
         log.critical("row %s of %s cannot be written and is lost: %s", id, self._table, error)
-        self._waiting.pop(id, None)
-        if not future.done():
+        lost = self._waiting.pop(id, None)
+        if lost is not None and not (future := lost[2]).done():
             future.set_exception(StoreError(f"the record of {id} cannot be written"))
             future.exception()  # it has been logged; nobody has to look at it
 

@@ -101,6 +101,19 @@ async def test_the_same_generation_counts_once(database: Database, path: Path) -
     assert read(path, "SELECT sum(requests), sum(charge) FROM usage_day") == [(1, 7)]
 
 
+async def test_nobody_who_gives_up_waiting_holds_up_the_row(database: Database, path: Path) -> None:
+    generations = Generations(database)
+    first = generations.add(row("gen-1"))
+    first.cancel()
+
+    second = generations.add(row("gen-1"))
+    await second
+    await generations.add(row("gen-1"))
+
+    assert first.cancelled()
+    assert read(path, "SELECT id FROM generation") == [("gen-1",)]
+
+
 async def test_a_reservation_that_is_settled_at_once_is_never_written(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from router_bedrock.traits import traits as bedrock_traits
 from router_openai.deviations import parameters_of
 from router_openai_compatible.presets import LOGPROBS, PENALTIES, PRESETS, TOOLS, Preset
 
@@ -43,7 +44,17 @@ PICODOLLARS_PER_TOKEN = 10**6
 PICODOLLARS_PER_THOUSANDTH = 10**9
 #: what a thousand web searches cost, in USD: maker, beginning of the model's id, price. From the makers' own price lists (2026-11);
 #: the source does not have it
-SEARCHES = (("openai", "", 10), ("anthropic", "", 10), ("google", "gemini-3", 14), ("google", "gemini-2.5", 35))
+SEARCHES = (
+    ("openai", "", 10),
+    ("anthropic", "", 10),
+    *(
+        (maker, start, usd)
+        for maker in ("google", "google-vertex")
+        for start, usd in (("gemini-3", 14), ("gemini-2.5", 35))
+    ),
+)
+#: who sells Claude: there the cache has a class of an hour
+CLAUDES = ("anthropic", "amazon-bedrock", "google-vertex")
 #: families of tokenizers, in OpenRouter's words, by what the id holds
 TOKENIZERS = {
     "gpt-oss": "GPT",
@@ -68,11 +79,12 @@ Parameters = Callable[[Fact], set[str]]
 
 
 class Target(Struct):
-    """A catalogue file: where it goes, whose models it holds, and what their requests may have."""
+    """A catalogue file: where it goes, whose models it holds, what their requests may have, and which ids it leaves out."""
 
     path: Path
     source: str
     parameters: Parameters
+    holds: Callable[[str], bool] = lambda id: True
 
 
 def main(arguments: list[str]) -> int:
@@ -94,7 +106,9 @@ def catalogues(source: Path) -> dict[Path, str]:
     _complete_inputs(facts)
     return {
         target.path: _printed(
-            _model(fact, target) for fact in facts if fact["provider"] == target.source and _is_language(fact)
+            _model(fact, target)
+            for fact in facts
+            if fact["provider"] == target.source and _is_language(fact) and target.holds(fact["id"])
         )
         for target in targets()
     }
@@ -119,6 +133,8 @@ def targets() -> list[Target]:
         Target(PLUGINS / "openai/router_openai/catalogue.json", "openai", lambda fact: parameters_of(fact["id"])),
         Target(PLUGINS / "anthropic/router_anthropic/catalogue.json", "anthropic", _anthropic),
         Target(PLUGINS / "gemini/router_gemini/catalogue.json", "google", _gemini),
+        Target(PLUGINS / "bedrock/router_bedrock/catalogue.json", "amazon-bedrock", _bedrock),
+        Target(PLUGINS / "vertex/router_vertex/catalogue.json", "google-vertex", _vertex, _on_vertex),
     ]
     folder = PLUGINS / "openai-compatible/router_openai_compatible/catalogues"
     presets = [
@@ -219,7 +235,7 @@ def _price(fact: Fact, chats: bool) -> Price | None:
     price = Price(prompt=_per_token(cost["input"]), completion=_per_token(cost["output"]))
     price.input_cache_read = _cache(cost, "cache_read", "cached_input", "cache_input")
     price.input_cache_write = _cache(cost, "cache_write", "cached_write")
-    if fact["provider"] == "anthropic" and price.input_cache_write == price.prompt * 5 // 4:
+    if fact["provider"] in CLAUDES and price.input_cache_write == price.prompt * 5 // 4:
         # The five-minute class costs 1.25 times the prompt and the one-hour class twice: docs.anthropic.com, prompt caching.
         price.input_cache_write_1h = price.prompt * 2
     price.audio_input = _optional(cost, "input_audio")
@@ -251,7 +267,8 @@ def _tier(tier: Fact) -> PriceOverride:
 
 def _per_token(usd_per_million: Decimal | int) -> int:
     """Picodollars, exactly."""
-    amount = Decimal(usd_per_million) * PICODOLLARS_PER_TOKEN
+    # Some prices were floats on their way into the source: 0.049999999999999996.
+    amount = round(Decimal(usd_per_million) * PICODOLLARS_PER_TOKEN, 6)
     if amount != int(amount) or amount < 0:
         raise ValueError(f"{usd_per_million} USD per million tokens is no whole number of picodollars per token")
     return int(amount)
@@ -269,6 +286,8 @@ def _cache(cost: Fact, *names: str) -> int | None:
 
 # --- supported parameters --------------------------------------------------------------------------------------------
 
+#: thinking by a budget of tokens, which an effort is turned into
+BUDGETS = ("anthropic", "google", "amazon-bedrock", "google-vertex")
 LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 REASONING = frozenset({"reasoning", "include_reasoning"})
 STRUCTURED = frozenset({"response_format", "structured_outputs"})
@@ -293,7 +312,7 @@ def _parameters(fact: Fact, target: Target) -> set[str]:
         taken -= {"structured_outputs"}
     if not fact["reasoning"]:
         taken -= REASONING
-    if not fact["reasoning"] or not (_efforts(fact) or target.source in ("anthropic", "google")):
+    if not fact["reasoning"] or not (_efforts(fact) or target.source in BUDGETS):
         taken -= {"reasoning_effort"}
     return taken
 
@@ -306,6 +325,21 @@ def _gemini(fact: Fact) -> set[str]:
     return {*LENGTH, *PENALTIES, *LOGPROBS, *STRUCTURED, "tools", "tool_choice"} | {
         *("temperature", "top_p", "top_k", "stop", "seed", "n")
     }
+
+
+def _bedrock(fact: Fact) -> set[str]:
+    can = bedrock_traits(fact["id"])
+    common = {*LENGTH, *STRUCTURED, "tools", "tool_choice", "temperature", "top_p", "stop", "user"}
+    return common | ({"top_k"} if can.top_k else set()) | ({"cache_control"} if can.caches else set())
+
+
+def _vertex(fact: Fact) -> set[str]:
+    return _anthropic(fact) if fact["id"].startswith("claude") else _gemini(fact) | {"user"}
+
+
+def _on_vertex(id: str) -> bool:
+    """Gemini and Claude: other makers' models on Vertex speak another API."""
+    return id.startswith(("gemini", "claude"))
 
 
 def _compatible(preset: Preset) -> Parameters:

@@ -33,6 +33,7 @@ from .counting import Counting
 from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
+from .dialects.openai_responses import OpenAIResponses
 from .errors import (
     BadRequest,
     ClientTimeout,
@@ -89,7 +90,7 @@ class Server:
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
-        self.dialects: list[Dialect] = [OpenAIChat()]
+        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses()]
         self.database: Database
         self.keys: Keys
         self.generations: Generations

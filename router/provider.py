@@ -206,6 +206,10 @@ class Provider:
         """The events of the wire. The default reads server-sent events; other framings override it."""
         return open_events(upstream.pieces(), self._session)
 
+    def relays(self, dialect: str, candidate: Candidate) -> bool:
+        """True where this dialect is relayed to the candidate's model without translation. The default is what `speaks` says."""
+        return dialect in self.speaks
+
     def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
         """Where the raw lane goes for this dialect. The default is what `speaks` says."""
         return self.speaks[dialect]

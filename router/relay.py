@@ -32,7 +32,7 @@ class Relay:
 
     def raw(self, call: Call, candidate: Candidate) -> bool:
         """True where this attempt takes the raw lane."""
-        return call.dialect.name in candidate.provider.speaks and not call.content_wanted
+        return candidate.provider.relays(call.dialect.name, candidate) and not call.content_wanted
 
     async def outgoing(self, call: Call, candidate: Candidate) -> Outgoing:
         """The request for this candidate. Raises BadRequest where it cannot be expressed."""

@@ -5,6 +5,8 @@ https://platform.claude.com/docs/en/api/messages, seen in November 2026.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct, field
 
@@ -123,6 +125,12 @@ class Error(Struct, kw_only=True):
     error: ErrorDetail = field(default_factory=ErrorDetail)
 
 
+class Count(Struct, kw_only=True):
+    """The answer of count_tokens."""
+
+    input_tokens: int
+
+
 class ModelInfo(Struct, kw_only=True):
     """One entry of the list of models. Lengths are tokens; `created_at` is an RFC 3339 date."""
 
@@ -148,6 +156,100 @@ decode_message = msgspec.json.Decoder(Message).decode
 decode_block = msgspec.json.Decoder(Block).decode
 decode_citation = msgspec.json.Decoder(Citation).decode
 decode_error = msgspec.json.Decoder(Error).decode
+decode_count = msgspec.json.Decoder(Count).decode
 decode_model_page = msgspec.json.Decoder(ModelPage).decode
 #: the members of any object, each as it came
 decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+# --- requests, as far as every one of them is read -------------------------------------------------------------------
+
+
+class GivenSource(Struct):
+    """Where an image or a document comes from: base64, url, text, content or file."""
+
+    type: str
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    content: Raw = Raw()
+
+
+class GivenBlock(Struct):
+    """A block of a message or of the system prompt. Blocks that we do not know may have members of any form."""
+
+    type: str
+    text: Any = None
+    source: Raw = Raw()
+    content: Raw = Raw()
+    id: Any = None
+    name: Any = None
+    input: Raw = Raw()
+    tool_use_id: Any = None
+    thinking: Any = None
+    data: Any = None
+
+
+class GivenMessage(Struct):
+    """A message."""
+
+    role: str
+    content: str | list[GivenBlock]
+
+
+class GivenTool(Struct):
+    """A tool: one of the client's own (no type, or "custom"), or one that Anthropic runs or defines."""
+
+    type: str | None = None
+    name: str | None = None
+    input_schema: Raw = Raw()
+
+
+class GivenToolChoice(Struct):
+    """Which tools may or must be called."""
+
+    type: str
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class GivenThinking(Struct):
+    """How to think."""
+
+    type: str
+    budget_tokens: int | None = None
+    display: str | None = None
+
+
+class GivenFormat(Struct):
+    """The form of the answer."""
+
+    type: str
+    schema: Raw = Raw()
+
+
+class GivenOutputConfig(Struct):
+    """Form and effort of the answer."""
+
+    effort: str | None = None
+    format: GivenFormat | None = None
+
+
+class GivenMetadata(Struct):
+    """Who asks."""
+
+    user_id: str | None = None
+
+
+class GivenFallback(Struct):
+    """A model to ask where the first one fails."""
+
+    model: str
+
+
+decode_source = msgspec.json.Decoder(GivenSource).decode
+decode_given_block = msgspec.json.Decoder(GivenBlock).decode
+#: the elements of any list, each as it came
+decode_raws = msgspec.json.Decoder(list[Raw]).decode
+decode_any = msgspec.json.Decoder().decode

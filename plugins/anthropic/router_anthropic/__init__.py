@@ -11,6 +11,7 @@ import msgspec
 from router import (
     Automatic,
     ChatRequest,
+    Credential,
     Event,
     MessageEvent,
     Model,
@@ -30,6 +31,12 @@ from router.wire import anthropic as wire
 from . import decode, encode
 from .failures import failure
 from .traits import traits
+
+#: members of a request that make its prompt longer or shorter
+COUNTED = (
+    *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"),
+    *("mcp_servers", "context_management"),
+)
 
 
 class Anthropic(Provider):
@@ -57,9 +64,27 @@ class Anthropic(Provider):
         headers = {"anthropic-version": self.settings.version}
         return {"x-api-key": key, **headers} if key else headers
 
+    async def sign(self, outgoing: Outgoing, key: str) -> Outgoing:
+        """Add key and version. The client's own version and betas belong to its body: they stand, beside the configured betas."""
+        outgoing.headers = {**self.headers(key), **outgoing.headers}
+        if self._betas and "anthropic-beta" in outgoing.headers:
+            outgoing.headers["anthropic-beta"] = encode.joined(self._betas, outgoing.headers["anthropic-beta"])
+        return outgoing
+
     def encode(self, request: ChatRequest) -> Outgoing:
         """The Messages body."""
         return encode.outgoing(request, max_output=self._max_output.get(request.model, 0), betas=self._betas)
+
+    async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
+        """`POST /v1/messages/count_tokens`, which takes the prompt and what changes its length."""
+        outgoing = self.encode(request)
+        members = wire.decode_members(outgoing.body)
+        outgoing.path = "/v1/messages/count_tokens"
+        outgoing.body = msgspec.json.encode({name: members[name] for name in COUNTED if name in members})
+        try:
+            return wire.decode_count(await self.exchange(outgoing, credential)).input_tokens
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("anthropic's count of tokens cannot be read") from error
 
     def decode(self, body: bytes) -> Reply:
         """A whole message."""

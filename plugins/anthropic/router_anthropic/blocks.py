@@ -22,8 +22,31 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _TEXTS = ("application/json", "application/xml", "application/x-yaml", "application/yaml", "application/csv")
 
 
-def block(part: AnyPart) -> Block | None:
-    """The block of a part of a user's or a tool's message, None for a part without content. Raises BadRequest."""
+def block(part: AnyPart, *, own: bool = False) -> Block | None:
+    """The block of a part of a user's or a tool's message, None for a part without content. Raises BadRequest.
+
+    `own`: the client speaks this API, and what the hub has no place for was said in its words.
+    """
+    made = _block(part)
+    if made is None:
+        return None
+    if own and part.extra:
+        _lay_over(made, part.extra)
+    if part.cache_control is not None:
+        made["cache_control"] = part.cache_control
+    return made
+
+
+def _lay_over(made: Block, extra: dict[str, Raw]) -> None:
+    """Add what the hub has no place for. The text of a search result is its content."""
+    made |= extra
+    if "type" in extra:
+        made["type"] = msgspec.json.decode(extra["type"])
+    if made["type"] == "search_result":
+        made["content"] = [{"type": "text", "text": made.pop("text")}]
+
+
+def _block(part: AnyPart) -> Block | None:
     made: Block | None
     match part:
         case Text(text=text) | Refusal(text=text):
@@ -40,8 +63,6 @@ def block(part: AnyPart) -> Block | None:
             raise BadRequest("Anthropic's models take no video", param="messages")
         case _:
             made = None
-    if made is not None and part.cache_control is not None:
-        made["cache_control"] = part.cache_control
     return made
 
 

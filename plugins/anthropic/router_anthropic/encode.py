@@ -75,11 +75,17 @@ def outgoing(request: ChatRequest, *, max_output: int = 0, betas: str = "") -> O
     body.update(_sampling(request, can, think, out))
     _rest(request, body, out)
     _limit_breakpoints(body, out)
+    if request.family == FAMILY:
+        out.headers.update(request.headers)
     if needed := _betas(request, think):
-        known = [each.strip() for each in betas.split(",") if each.strip()]
-        out.headers["anthropic-beta"] = ",".join(dict.fromkeys([*known, *needed]))
+        out.headers["anthropic-beta"] = joined(betas, out.headers.get("anthropic-beta", ""), *needed)
     out.body = _encode(body)
     return out
+
+
+def joined(*betas: str) -> str:
+    """Lists of betas as one, each of them once."""
+    return ",".join(dict.fromkeys(name for each in betas for part in each.split(",") if (name := part.strip())))
 
 
 def _thinking(request: ChatRequest, can: Traits, talk: Conversation, max_output: int, out: Outgoing) -> Thinking:
@@ -115,7 +121,7 @@ def _tools(request: ChatRequest, can: Traits, talk: Conversation, out: Outgoing)
     tools: list[Any] = []
     for tool in request.tools:
         if tool.server is None:
-            tools.append(_tool(tool, can))
+            tools.append(_tool(tool, can) | (tool.extra if request.family == FAMILY else {}))
         elif request.family == FAMILY or _SERVER_TOOL.search(tool.server):
             tools.append(tool.server)
         else:
@@ -260,8 +266,9 @@ def _rest(request: ChatRequest, body: dict[str, Any], out: Outgoing) -> None:
     if len(stops) < len(request.stop):
         out.warnings.append("stop sequences of white space only are left out: Anthropic refuses them")
     if request.user:
-        # Anthropic asks for an identifier that says nothing about the person.
-        body["metadata"] = {"user_id": hashlib.sha256(request.user.encode()).hexdigest()}
+        # Anthropic asks for an identifier that says nothing about the person. Its own clients have seen to that.
+        own = request.family == FAMILY
+        body["metadata"] = {"user_id": request.user if own else hashlib.sha256(request.user.encode()).hexdigest()}
     if request.service_tier is not None:
         if (tier := _TIERS.get(request.service_tier)) is not None:
             body["service_tier"] = tier

@@ -108,13 +108,13 @@ class Conversation:
         for part in message.content:
             if isinstance(part, ToolResult):
                 self._result(part)
-            elif (made := block(part)) is not None:
+            elif (made := block(part, own=self._own_extra)) is not None:
                 self._turn("user").content.append(made)
         if self._own_extra and message.extra and self.turns:
             self.turns[-1].extra.update(message.extra)
 
     def _result(self, part: ToolResult) -> None:
-        content = [inner for each in part.content if (inner := block(each)) is not None]
+        content = [inner for each in part.content if (inner := block(each, own=self._own_extra)) is not None]
         before = self._before()
         ids = before.calls.get(part.tool_call_id, []) if before else []
         turn = self._turn("user")
@@ -129,6 +129,8 @@ class Conversation:
             made["content"] = content
         if part.is_error:
             made["is_error"] = True
+        if self._own_extra:
+            made |= part.extra
         if part.cache_control is not None:
             made["cache_control"] = part.cache_control
         turn.results[id] = made
@@ -166,13 +168,15 @@ class Conversation:
                     self._outgoing.warnings.append(_NO_IMAGES)
                 made = None
             case _:
-                made = block(part)
+                made = block(part, own=self._own_extra)
         return [] if made is None else [made]
 
     def _call(self, part: ToolCall) -> Block:
         name = upstream_name(part.name)
         self.called[name] = None
         made: Block = {"type": "tool_use", "id": part.id, "name": name, "input": _input(part.arguments)}
+        if self._own_extra:
+            made |= part.extra
         if part.cache_control is not None:
             made["cache_control"] = part.cache_control
         return made

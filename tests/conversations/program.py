@@ -43,13 +43,17 @@ class Program:
         self.key = ""
         self._process: Process | None = None
 
-    async def start(self) -> None:
-        """Start it and wait until it listens."""
+    async def spawn(self) -> None:
+        """Start it and wait for nothing."""
         with self.log.open("ab") as log:
             command = (sys.executable, "-m", "router", "serve", "--config", "config.toml")
             self._process = await asyncio.create_subprocess_exec(
                 *command, cwd=self._folder, env=environ(), stdout=PIPE, stderr=log
             )
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        await self.spawn()
         async with asyncio.timeout(START_S):
             self.url = await self._line(r"listening on (\S+)")
             if not self.key:

@@ -31,6 +31,7 @@ from .call import Call, Identity, wants_number_codes
 from .clock import Clock
 from .counting import Counting
 from .dialects import envelopes
+from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_responses import OpenAIResponses
@@ -90,7 +91,7 @@ class Server:
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
-        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses()]
+        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), AnthropicMessages()]
         self.database: Database
         self.keys: Keys
         self.generations: Generations
@@ -434,7 +435,10 @@ def _add_headers(server: Server, request: web.Request, response: web.StreamRespo
     """The headers that every answer of the router's own API has."""
     identity = request.get(IDENTITY)
     limit = server.ledger.rate_limit(identity) if identity is not None else UNLIMITED
-    headers = answer_headers(request_id(request), limit) | trace_headers(request.headers)
+    id, surface = request_id(request), surface_of(request.path)
+    headers = answer_headers(id, limit) | trace_headers(request.headers)
+    if (dialect := next((each for each in server.dialects if each.surface == surface), None)) is not None:
+        headers |= dialect.answer_headers(id, limit)
     for name, value in headers.items():
         response.headers.setdefault(name, value)
 

@@ -58,6 +58,8 @@ class HttpSink(Sink):
         self._opening: asyncio.Future[None] | None = None
         self._last_s = self._loop.time()
         self._writing = False
+        #: a frame has been sent, and not only the head
+        self._spoken = False
         self._ended = False
         stream = settings.stream
         first_s = min(stream.header_delay_seconds, stream.keepalive_seconds, stream.write_timeout_seconds)
@@ -77,6 +79,7 @@ class HttpSink(Sink):
         except ConnectionError as error:
             raise ClientGone("the client closed the connection") from error
         self._writing = False
+        self._spoken = True
         self._last_s = self._loop.time()
 
     async def finish(self, data: bytes) -> None:
@@ -144,7 +147,7 @@ class HttpSink(Sink):
     def _headers(self) -> dict[str, str]:
         call = self._call
         limit = call.rate_limit or UNLIMITED
-        headers = answer_headers(call.request_id, limit)
+        headers = answer_headers(call.request_id, limit) | call.dialect.answer_headers(call.request_id, limit)
         headers["X-Generation-Id"] = call.id
         if call.candidate is not None:
             headers["X-Router-Provider"] = call.candidate.provider.slug
@@ -195,7 +198,7 @@ class HttpSink(Sink):
         if self._ended:
             return
         dialect, stream = self._call.dialect, self._settings.stream
-        comment = dialect.keepalive if self.started else dialect.keepalive_before_start
+        comment = dialect.keepalive if self._spoken else dialect.keepalive_before_start
         if not stream.comments or "X-Router-No-Comments" in self._request.headers:
             comment = None
         try:

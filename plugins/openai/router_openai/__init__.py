@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Raw
 
 from router import (
     Automatic,
+    Candidate,
     Model,
     OpenAICompatible,
     Provider,
@@ -19,7 +21,7 @@ from router import (
 )
 from router.wire import openai as wire
 
-from .deviations import counts_completion, parameters_of, reasons, refused
+from .deviations import completes, converses, counts_completion, parameters_of, reasons, refused, refused_in_responses
 
 
 class OpenAISettings(ProviderSettings):
@@ -31,9 +33,14 @@ class OpenAISettings(ProviderSettings):
 
 
 class OpenAI(OpenAICompatible):
-    """OpenAI's chat completions. What its models refuse is in deviations.py."""
+    """OpenAI's chat completions, Responses and completions of text. What its models refuse is in deviations.py."""
 
     name = "openai"
+    speaks: Mapping[str, str] = {  # type: ignore[misc]  # as in the base class
+        **OpenAICompatible.speaks,
+        "openai.responses": "/responses",
+        "openai.completions": "/completions",
+    }
     Settings = OpenAISettings
     automatic = (Automatic(slug="openai", environment="OPENAI_API_KEY"),)
     keeps = frozenset()
@@ -50,6 +57,26 @@ class OpenAI(OpenAICompatible):
     def unknown(self, id: str) -> Model:
         """A new, dated or fine-tuned model: what its family takes."""
         return Model(id=id, name=id, parameters=sorted(parameters_of(id)), reasoning=reasons(id), tokenizer="GPT")
+
+    def relays(self, dialect: str, candidate: Candidate) -> bool:
+        """Not all models have all three APIs."""
+        match dialect:
+            case "openai.responses":
+                return converses(candidate.endpoint.model.id)
+            case "openai.completions":
+                return completes(candidate.endpoint.model.id)
+        return super().relays(dialect, candidate)
+
+    def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
+        """Leave out what the model would refuse."""
+        if dialect != "openai.responses":
+            super().raw_patch(dialect, members, candidate)
+            return
+        reasoning = members.get("reasoning", Raw(b"null"))
+        told = wire.decode_any(reasoning)
+        effort = told.get("effort") if isinstance(told, dict) else None
+        for name in refused_in_responses(candidate.endpoint.model.id, effort) & members.keys():
+            del members[name]
 
     def headers(self, key: str) -> dict[str, str]:
         """The credential, and whom OpenAI is to count the usage for."""

@@ -17,6 +17,11 @@ _RESTS = re.compile(r"(?:ft:)?gpt-5\.[124](?:-(?:mini|nano))?(?:-\d{4}-\d\d-\d\d
 #: these can be told not to think: from 5.1 on
 _CAN_REST = re.compile(r"(?:ft:)?gpt-5\.\d")
 
+#: models that go on with a text instead of answering
+_COMPLETES = re.compile(r"(?:ft:)?(?:gpt-3\.5-turbo-instruct|davinci|babbage|curie|ada|text-(?!embedding|moderation))")
+#: models that are found in chat completions and nowhere else
+_CHAT_ONLY = re.compile(r"-audio(?:-|$)|-search-(?:preview|api)")
+
 _SAMPLING = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
 _NEVER_WITH_REASONING = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "stop"})
 _ALL = frozenset(
@@ -68,6 +73,24 @@ def refused(model: str, effort: str | None) -> frozenset[str]:
         gone |= {"parallel_tool_calls", "verbosity"}
     resting = _CAN_REST.match(model) if effort == "none" else effort is None and _RESTS.match(model)
     return gone if resting else gone | _SAMPLING
+
+
+def refused_in_responses(model: str, effort: str | None) -> frozenset[str]:
+    """The same for the Responses API, which never had the penalties."""
+    gone = FOREIGN | _NEVER_WITH_REASONING | {"seed"}
+    if not reasons(model):
+        return gone | {"reasoning"}
+    return gone | (refused(model, effort) & {"temperature", "top_p", "top_logprobs"})
+
+
+def completes(model: str) -> bool:
+    """Has it the API of text completions?"""
+    return bool(_COMPLETES.match(model))
+
+
+def converses(model: str) -> bool:
+    """Has it the Responses API?"""
+    return not completes(model) and not _CHAT_ONLY.search(model)
 
 
 def parameters_of(model: str) -> set[str]:

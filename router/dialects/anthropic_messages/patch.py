@@ -43,7 +43,7 @@ def patch(call: Call, candidate: Candidate) -> bytes:
         members["messages"] = own_thoughts(members["messages"])
     before = set(members)
     candidate.provider.raw_patch("anthropic.messages", members, candidate)
-    call.dropped = sorted(before - members.keys())
+    call.dropped = sorted(before - members.keys() - {"model"})  # some upstreams have it in the path
     call.warnings = list(head.warnings)
     return encode_json(members)
 

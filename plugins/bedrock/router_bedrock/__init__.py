@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import field
@@ -37,6 +39,10 @@ from .signature import signed
 from .traits import is_claude
 
 _SERVICE = "bedrock"
+#: members that change how long a prompt is
+_COUNTED = frozenset({"messages", "system", "toolConfig", "additionalModelRequestFields"})
+#: in front of ids that several regions serve
+_REGION = re.compile(r"^(?:us|us-gov|eu|apac|jp|au|ca|global)\.")
 _HEADERS = ("x-amz-", "x-amzn-")
 
 
@@ -55,6 +61,10 @@ class BedrockSettings(ProviderSettings, kw_only=True, forbid_unknown_fields=True
     profile: str = ""
     api: Literal["converse", "invoke"] = "converse"
     guardrail: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise ValueError("access_key_id: it needs secret_access_key beside it, and the other way round")
 
 
 class Bedrock(Provider):
@@ -116,6 +126,17 @@ class Bedrock(Provider):
         if self.settings.api == "invoke" and is_claude(request.model):
             return invoke.outgoing(request, max_output=max_output, betas=self._betas)
         return encode.outgoing(request, max_output=max_output, guardrail=self.settings.guardrail)
+
+    async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
+        """By the model itself, which is known there without the region in front of its id."""
+        outgoing = encode.outgoing(request)
+        members = {name: value for name, value in wire.decode_members(outgoing.body).items() if name in _COUNTED}
+        outgoing.path = f"/model/{quote(_REGION.sub('', request.model), safe='')}/count-tokens"
+        outgoing.body = msgspec.json.encode({"input": {"converse": members}})
+        try:
+            return wire.decode_count(await self.exchange(outgoing, credential)).input_tokens
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("bedrock's count of tokens cannot be read") from error
 
     def decode(self, body: bytes) -> Reply:
         """A whole answer of either kind."""

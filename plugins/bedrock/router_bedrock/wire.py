@@ -157,6 +157,14 @@ class Chunk(Struct, kw_only=True):
     bytes: str = ""
 
 
+class Count(Struct, kw_only=True, rename="camel"):
+    """How long a prompt is."""
+
+    input_tokens: int | None = None
+
+
+decode_count = msgspec.json.Decoder(Count).decode
+decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_answer = msgspec.json.Decoder(Answer).decode
 decode_block = msgspec.json.Decoder(Block).decode
 decode_frame = msgspec.json.Decoder(Frame).decode

@@ -7,6 +7,7 @@ A plugin subclasses `Provider` (or `OpenAICompatible`) and returns the class fro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ from .errors import (
 from .model import ChatRequest, Event, Model, Reply
 from .settings import ProviderSettings, Timeouts
 from .sse import MessageEvent, open_events
+from .tasks import spawn
 
 if TYPE_CHECKING:
     from .call import Call, Candidate
@@ -51,6 +53,8 @@ __all__ = [
 Headers = Mapping[str, str]
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
+#: how long the body of an answer may take to end when all has been said
+END_S = 0.5
 
 
 class Automatic(Struct, kw_only=True):
@@ -356,16 +360,33 @@ class _Sending:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None and self._response is not None and self._response.content.is_eof():
-            self._response.release()
-        else:
+        response = self._response
+        if error is not None or response is None:
             self._close()
+        elif response.content.is_eof():
+            response.release()
+        else:
+            spawn("end of an upstream's answer", _to_the_end(response))
         if isinstance(error, UpstreamError):
             self._provider.cleaned(error)
 
     def _close(self) -> None:
         if self._response is not None:
             self._response.close()
+
+
+async def _to_the_end(response: aiohttp.ClientResponse) -> None:
+    """Behind its terminal event an answer's body may take a moment to end: then the connection can be used again."""
+    try:
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(END_S):
+                while await response.content.readany():
+                    pass
+    finally:
+        if response.content.is_eof():
+            response.release()
+        else:
+            response.close()
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> bytes:

@@ -163,6 +163,27 @@ async def test_always_stream(tmp_path: Path, lane: Lane) -> None:
     assert sent["stream"] is True
 
 
+@each_lane
+async def test_the_connection_to_the_upstream_is_used_again(tmp_path: Path, lane: Lane) -> None:
+    """Though its body ends a moment after its last event."""
+    connections = set()
+
+    async def upstream(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        connections.add(request.transport.get_extra_info("peername"))
+        return await sends(lane.opening(), lane.says(TEXT), lane.ending(), 0.03)(request)
+
+    async with stage(tmp_path, lane, [upstream]) as play:
+        for count in range(1, 4):
+            async with talk(play.router.url, play.router.key, STREAM) as conversation:
+                await conversation.end()
+            await eventually(lambda: play.upstreams[0].finished == count)  # noqa: B023 - used at once
+            await asyncio.sleep(0.02)
+
+        assert len(connections) == 1
+        assert play.left == 0
+
+
 # --- silence ---------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,6 @@ from aiohttp import web
 from msgspec import Struct
 
 from . import logs
-from .alarms import Alarms
 from .api import Request, Route, json_response
 from .api import routes as api_routes
 from .attempts import Attempts
@@ -83,7 +82,6 @@ class Server:
         self.settings = settings
         self.environ = environ
         self.clock = Clock()
-        self.alarms = Alarms()
         self.rng = random.Random()
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
@@ -124,12 +122,11 @@ class Server:
             relay,
             self.ledger,
             self.health,
-            self.alarms,
             max_attempts=lambda: self.settings.routing.max_attempts,
             rng=self.rng,
         )
         planner = Planner(hook)
-        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger, self.alarms)
+        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger)
         self.counting = Counting(self.plugins, planner, self.ledger)
         for context in reversed(hook.router_lifespan(app=self)):
             await self._exit.enter_async_context(context)
@@ -283,7 +280,7 @@ def _generation_handler(
         call = server.call(request, dialect, operation)
         request[CALL] = call
         logs.request_id.set(call.request_id)
-        sink = HttpSink(request, call, server.settings, server.alarms)
+        sink = HttpSink(request, call, server.settings)
         try:
             await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
         finally:

@@ -23,6 +23,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from . import logs
+from .alarms import Alarms
 from .api import Request, Route, json_response
 from .api import routes as api_routes
 from .attempts import Attempts
@@ -34,6 +35,7 @@ from .dialects import envelopes
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
+from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_responses import OpenAIResponses
 from .errors import (
@@ -82,6 +84,7 @@ class Server:
         self.settings = settings
         self.environ = environ
         self.clock = Clock()
+        self.alarms = Alarms()
         self.rng = random.Random()
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
@@ -92,7 +95,7 @@ class Server:
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
-        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), OpenAICompletions(), AnthropicMessages()]
+        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), OpenAICompletions(), OpenAICompletions(), AnthropicMessages()]
         self.database: Database
         self.keys: Keys
         self.generations: Generations
@@ -122,11 +125,12 @@ class Server:
             relay,
             self.ledger,
             self.health,
+            self.alarms,
             max_attempts=lambda: self.settings.routing.max_attempts,
             rng=self.rng,
         )
         planner = Planner(hook)
-        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger)
+        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger, self.alarms)
         self.counting = Counting(self.plugins, planner, self.ledger)
         for context in reversed(hook.router_lifespan(app=self)):
             await self._exit.enter_async_context(context)
@@ -280,7 +284,7 @@ def _generation_handler(
         call = server.call(request, dialect, operation)
         request[CALL] = call
         logs.request_id.set(call.request_id)
-        sink = HttpSink(request, call, server.settings)
+        sink = HttpSink(request, call, server.settings, server.alarms)
         try:
             await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
         finally:

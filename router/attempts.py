@@ -9,9 +9,9 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .alarms import Alarms, Timeout
 from .call import Attempt, Call, Candidate, Outcome, Sink
 from .errors import NEXT_MODEL_KINDS, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from .plugins import tell
@@ -35,6 +35,7 @@ class Attempts:
         relay: Relay,
         ledger: Ledger,
         health: Health,
+        alarms: Alarms,
         *,
         max_attempts: Callable[[], int],
         rng: random.Random,
@@ -43,6 +44,7 @@ class Attempts:
         self._relay = relay
         self._ledger = ledger
         self._health = health
+        self._alarms = alarms
         self._max_attempts = max_attempts
         self._rng = rng
 
@@ -122,46 +124,35 @@ class Attempts:
     async def _try(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
         call.outgoing = await self._relay.outgoing(call, candidate)
         timeouts = candidate.provider.timeouts
-        patience = Patience(timeouts.first_token_seconds, timeouts.idle_seconds)
+        patience = Patience(self._alarms, timeouts.first_token_seconds, timeouts.idle_seconds)
         try:
-            async with patience, self._hook.router_attempt(call=call, candidate=candidate) as upstream:
-                call.attempts[-1].opened = True
-                return await self._relay.answer(call, upstream, sink, patience)
+            with patience:
+                async with self._hook.router_attempt(call=call, candidate=candidate) as upstream:
+                    call.attempts[-1].opened = True
+                    return await self._relay.answer(call, upstream, sink, patience)
         except TimeoutError as error:
-            if not patience.exhausted:
+            if not patience.rung:
                 raise  # somebody else's: the deadline of the whole call
             waited = timeouts.idle_seconds if patience.touched else timeouts.first_token_seconds
             raise UpstreamTimeout(f"nothing came from the upstream for {waited:g} s") from error
 
 
-class Patience:
+class Patience(Timeout):
     """A timeout that moves with every piece of the answer at the cost of one assignment.
 
     `first_s` holds until the first `touch`, then `idle_s` between touches; while `hold` is on (the client is slow) it does not run.
     """
 
-    __slots__ = ("_idle_s", "_last", "_limit", "_loop", "_timer", "_wait_s", "exhausted", "now", "touched")
+    __slots__ = ("_idle_s", "_last", "_wait_s", "now", "touched")
 
-    def __init__(self, first_s: float, idle_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+    def __init__(self, alarms: Alarms, first_s: float, idle_s: float) -> None:
+        self.now = asyncio.get_running_loop().time
         self._wait_s = first_s
         self._idle_s = idle_s
         self._last = self.now()
-        self._limit = asyncio.timeout(None)
         self.touched = False
-        self.exhausted = False
-
-    async def __aenter__(self) -> Patience:
-        await self._limit.__aenter__()
-        self._timer = self._loop.call_at(self._last + min(self._wait_s, self._idle_s), self._look)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        await self._limit.__aexit__(kind, error, trace)
+        # A touch does not move the alarm, and may make the wait shorter.
+        super().__init__(alarms, self._last + min(first_s, idle_s))
 
     def touch(self) -> None:
         """Something came."""
@@ -173,15 +164,14 @@ class Patience:
         """Stop the clock until the next `touch`: it is the client that we wait for."""
         self._last = math.inf
 
-    def _look(self) -> None:
-        now = self.now()
-        due = min(self._last, now) + self._wait_s
-        if due <= now:
-            self.exhausted = True
-            self._limit.reschedule(now)
+    def ring(self, now_s: float) -> None:
+        """Look how long it has been silent."""
+        due_s = min(self._last, now_s) + self._wait_s
+        if due_s <= now_s:
+            super().ring(now_s)
         else:
-            # A touch does not move the timer, and may have made the wait shorter.
-            self._timer = self._loop.call_at(min(due, now + self._idle_s), self._look)
+            self.due_s = min(due_s, now_s + self._idle_s)
+            self._alarms.set(self)
 
 
 def _again(attempt: Attempt, error: UpstreamError) -> bool:

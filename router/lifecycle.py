@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from .alarms import Alarms, Timeout
 from .attempts import Attempts
 from .call import Call, Sink
 from .errors import (
@@ -33,27 +34,28 @@ log = logging.getLogger(__name__)
 class Lifecycle:
     """Runs calls. One per server."""
 
-    def __init__(self, plugins: Plugins, planner: Planner, attempts: Attempts, ledger: Ledger) -> None:
+    def __init__(self, plugins: Plugins, planner: Planner, attempts: Attempts, ledger: Ledger, alarms: Alarms) -> None:
         self._plugins = plugins
         self._planner = planner
         self._attempts = attempts
         self._ledger = ledger
+        self._alarms = alarms
         #: the deadlines of all calls under way
-        self._running: set[asyncio.Timeout] = set()
+        self._running: set[Timeout] = set()
         self._ending = False
         self._drained: asyncio.Event | None = None
 
     async def execute(self, call: Call, sink: Sink, read: Callable[[], Awaitable[bytes]]) -> None:
         """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
         hook = self._plugins.hook
-        deadline: asyncio.Timeout | None = None
+        deadline: Timeout | None = None
         try:
             identity = call.identity = await recognise(hook, call)
             if identity.compat:
                 call.compat = {**call.compat, **identity.compat}
             call.body = await read()
             call.head = call.dialect.peek(call.body, call.path, call.operation)
-            async with asyncio.timeout_at(call.deadline_s) as deadline:
+            with Timeout(self._alarms, call.deadline_s) as deadline:
                 self._begin(deadline)
                 await each(hook.router_admit(call=call))
                 call.plan = await self._planner.plan(call)
@@ -91,15 +93,14 @@ class Lifecycle:
         """End all calls under way at once, with an error that says why."""
         self._ending = True
         for deadline in self._running:
-            with contextlib.suppress(RuntimeError):  # it is past its deadline, or only the answer is left to be sent
-                deadline.reschedule(0)
+            deadline.ring(0)
 
-    def _begin(self, deadline: asyncio.Timeout) -> None:
+    def _begin(self, deadline: Timeout) -> None:
         if self._ending:
             raise TimeoutError
         self._running.add(deadline)
 
-    def _end(self, deadline: asyncio.Timeout) -> None:
+    def _end(self, deadline: Timeout) -> None:
         self._running.discard(deadline)
         if self._drained is not None and not self._running:
             self._drained.set()

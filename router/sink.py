@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from .alarms import Alarm, Alarms
 from .call import TRACE_HEADERS, Call, Sink, wants_number_codes
 from .errors import ClientGone, RouterError
 from .model import usd_text
@@ -46,10 +47,10 @@ def trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
-class HttpSink(Sink):
+class HttpSink(Sink, Alarm):
     """Answers one HTTP request. `response` is what the handler returns in the end."""
 
-    def __init__(self, request: web.Request, call: Call, settings: Settings) -> None:
+    def __init__(self, request: web.Request, call: Call, settings: Settings, alarms: Alarms) -> None:
         self.response: web.StreamResponse | None = None
         self._request = request
         self._call = call
@@ -63,11 +64,13 @@ class HttpSink(Sink):
         self._ended = False
         stream = settings.stream
         first_s = min(stream.header_delay_seconds, stream.keepalive_seconds, stream.write_timeout_seconds)
-        self._timer = self._loop.call_later(first_s, self._look)
+        self.due_s = self._last_s + first_s
+        self._alarms = alarms
+        alarms.set(self)
 
     def close(self) -> None:
         """The call is over."""
-        self._timer.cancel()
+        self._alarms.drop(self)
 
     async def write(self, data: bytes) -> None:
         """Frames of a stream. Raises ClientGone where nobody listens any more."""
@@ -176,23 +179,24 @@ class HttpSink(Sink):
 
     # --- silence ---
 
-    def _look(self) -> None:
+    def ring(self, now_s: float) -> None:
         """Called while the call runs: send the head when it is late, keep the connection alive, drop a stalled client."""
-        stream, now = self._settings.stream, self._loop.time()
-        due = now + stream.keepalive_seconds
+        stream = self._settings.stream
+        due_s = now_s + stream.keepalive_seconds
         if self._writing:
-            stalled = self._last_s + stream.write_timeout_seconds
-            if stalled <= now:
+            stalled_s = self._last_s + stream.write_timeout_seconds
+            if stalled_s <= now_s:
                 self._drop()
                 return
-            due = min(due, stalled)
+            due_s = min(due_s, stalled_s)
         elif self._call.head.stream:
-            silent = self._last_s + (stream.keepalive_seconds if self.started else stream.header_delay_seconds)
-            if silent <= now:
+            silent_s = self._last_s + (stream.keepalive_seconds if self.started else stream.header_delay_seconds)
+            if silent_s <= now_s:
                 spawn("keep-alive", self._keep_alive())
             else:
-                due = min(due, silent)
-        self._timer = self._loop.call_at(due, self._look)
+                due_s = min(due_s, silent_s)
+        self.due_s = due_s
+        self._alarms.set(self)
 
     async def _keep_alive(self) -> None:
         if self._ended:

@@ -19,7 +19,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 
 #: each line may import itself and the lines above it
 LAYERS = (
-    ("errors", "model", "wire", "tasks", "clock"),
+    ("errors", "model", "wire", "tasks", "clock", "alarms"),
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
     ("planning", "relay", "attempts", "ledger", "sink"),

@@ -25,9 +25,10 @@ def wire() -> dict[str, Recording]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stage(wire: dict[str, Recording], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """The router with three instances per recording, so that a credential refused in one kind of test is not missed in
-    another: `NAME` for answers, `x-NAME` for answers the other way round, `q-NAME` for requests."""
-    instances = {prefix + name: each for prefix in ("", "x-", "q-") for name, each in wire.items()}
+    """The router with several instances per recording, so that a credential refused in one kind of test is not missed in
+    another: `NAME` for answers, `x-NAME` for answers the other way round, `q-NAME` for requests, `a-` and `ax-NAME` for
+    Anthropic's clients."""
+    instances = {prefix + name: each for prefix in ("", "x-", "q-", "a-", "ax-") for name, each in wire.items()}
     upstream = ReplayUpstream(instances, frozenset(REFRAMED))
     await upstream.start()
     try:

@@ -6,6 +6,7 @@ the folder `shared` beside the checkout.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from dataclasses import dataclass
@@ -56,13 +57,15 @@ class Recording:
 
     @property
     def streamed(self) -> bool:
-        """True where the answer is an event stream."""
-        return "sse" in self.exchange["response"]
+        """True where the answer is an event stream, AWS's binary one too."""
+        return bool({"sse", "body_base64"} & self.exchange["response"].keys())
 
     @property
     def raw(self) -> bytes:
         """The answer's body as bytes: a stream as it was recorded, JSON encoded again."""
         response = self.exchange["response"]
+        if "body_base64" in response:
+            return base64.b64decode(response["body_base64"])
         text: str = response["sse"] if "sse" in response else json.dumps(response["body"], ensure_ascii=False)
         return text.encode()
 

@@ -6,7 +6,19 @@ notices when it is left.
 
 from __future__ import annotations
 
+from .conformance import ProviderConformance
+from .recordings import Recording, read_recordings
 from .running import Running, running
 from .upstream import Asked, FakeUpstream, json_answer, sse_answer
 
-__all__ = ["Asked", "FakeUpstream", "Running", "json_answer", "running", "sse_answer"]
+__all__ = [
+    "Asked",
+    "FakeUpstream",
+    "ProviderConformance",
+    "Recording",
+    "Running",
+    "json_answer",
+    "read_recordings",
+    "running",
+    "sse_answer",
+]

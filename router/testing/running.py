@@ -34,7 +34,9 @@ class Running(Struct, kw_only=True):
             await answer.read()
             return answer
 
-    async def get(self, path: str, *, key: str | None = None, headers: Mapping[str, str] | None = None) -> ClientResponse:
+    async def get(
+        self, path: str, *, key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> ClientResponse:
         """GET; the answer's body is read."""
         sent = {"Authorization": f"Bearer {key or self.key}", **(headers or {})}
         async with self.session.get(self.url + path, headers=sent) as answer:
@@ -44,7 +46,11 @@ class Running(Struct, kw_only=True):
 
 @asynccontextmanager
 async def running(
-    settings: Settings, folder: Path, *, plugins: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    settings: Settings,
+    folder: Path,
+    *,
+    plugins: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Running]:
     """Start a router whose database lies in `folder`. `plugins` are registered by name as if they had been installed."""
     settings.server.database = str(folder / "router.db")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import Struct
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +30,8 @@ class FakeUpstream:
         self.answers: list[Handler] = []
         self.asked: list[Asked] = []
         self.left = 0
+        #: set when a client has gone before the end
+        self.gone = asyncio.Event()
         self.finished = 0
         self.url = ""
 
@@ -66,12 +68,15 @@ class FakeUpstream:
             response = await answer(request)
         except (asyncio.CancelledError, ConnectionError):
             self.left += 1
+            self.gone.set()
             raise
         self.finished += 1
         return response
 
 
-def json_answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, delay_s: float = 0.0) -> Handler:
+def json_answer(
+    value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, delay_s: float = 0.0
+) -> Handler:
     """Answer with a JSON body; `value` may be bytes already."""
 
     async def answer(request: web.Request) -> web.StreamResponse:

@@ -36,7 +36,6 @@ from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
-from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_responses import OpenAIResponses
 from .errors import (
     BadRequest,
@@ -95,7 +94,7 @@ class Server:
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
-        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), OpenAICompletions(), OpenAICompletions(), AnthropicMessages()]
+        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), OpenAICompletions(), AnthropicMessages()]
         self.database: Database
         self.keys: Keys
         self.generations: Generations

@@ -50,6 +50,7 @@ class CompatibleSettings(ProviderSettings):
     developer_role: bool | None = None
     json_schema: bool | None = None
     image_urls: bool | None = None
+    completions: bool | None = None
 
     def __post_init__(self) -> None:
         if self.preset and self.preset not in PRESETS:
@@ -71,6 +72,7 @@ class CompatibleSettings(ProviderSettings):
                 "developer_role",
                 "json_schema",
                 "image_urls",
+                "completions",
             )
             if (value := getattr(self, name)) is not None
         }
@@ -122,6 +124,8 @@ class Compatible(OpenAICompatible):
         super().__init__(slug, settings, timeouts)
         if not preset.image_urls:
             self.speaks = {}  # what is fetched cannot be relayed as it came
+        if preset.completions:
+            self.speaks = {**self.speaks, "openai.completions": "/completions"}
         self._facts = {model.id: model for model in self.catalogue()}
 
     # --- models ---

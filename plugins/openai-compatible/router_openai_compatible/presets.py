@@ -60,6 +60,7 @@ class Preset(Struct, kw_only=True, frozen=True):
     into a system message. `tool_choices` are the forms of `tool_choice` that are taken; in place of another one goes `auto`.
     `stream_usage` False: `stream_options` are refused, and usage comes anyway. `names` False: `name` of a message is refused.
     `image_urls` False: images must come as data, so the router fetches them. `think_tags`: thinking comes inside of the text.
+    `completions`: there is the API of text completions too, whose clients are relayed to it.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Preset(Struct, kw_only=True, frozen=True):
     image_urls: bool = True
     think_tags: bool = False
     reports_cost: bool = False
+    completions: bool = False
 
     def parameters(self, model: str, *, reasoning: bool) -> set[str]:
         """The request members that a model takes, `reasoning` or not."""
@@ -124,6 +126,7 @@ PRESETS: dict[str, Preset] = {
         samplers=frozenset({"top_k", "min_p", "repetition_penalty"}),
         drops=OPENAI_ONLY | LOGPROBS,  # its `logprobs` is a number, its answer another form
         reasoning="reasoning",
+        completions=True,
     ),
     "deepseek": Preset(
         # api-docs.deepseek.com/guides/thinking_mode: `thinking` on by default; tool loops need reasoning_content back
@@ -158,6 +161,7 @@ PRESETS: dict[str, Preset] = {
         samplers=frozenset({"top_k", "min_p", "repetition_penalty"}),
         efforts=EFFORTS | {"none"},
         replays="reasoning_content",
+        completions=True,
     ),
     "cerebras": Preset(
         # inference-docs.cerebras.ai/resources/openai: 400 for penalties and logit_bias
@@ -272,6 +276,7 @@ PRESETS: dict[str, Preset] = {
         samplers=frozenset({"top_k", "min_p", "repetition_penalty"}),
         reasoning="chat_template_kwargs",
         think_tags=True,
+        completions=True,
     ),
     "sglang": Preset(
         title="SGLang",
@@ -280,6 +285,7 @@ PRESETS: dict[str, Preset] = {
         samplers=frozenset({"top_k", "min_p", "repetition_penalty"}),
         reasoning="chat_template_kwargs",
         think_tags=True,
+        completions=True,
     ),
     "llamacpp": Preset(
         # Its own port is 8080, which is ours too; the probe looks where people move it
@@ -291,6 +297,7 @@ PRESETS: dict[str, Preset] = {
         renames={"repetition_penalty": "repeat_penalty"},
         reasoning="chat_template_kwargs",
         think_tags=True,
+        completions=True,
     ),
     "lmstudio": Preset(
         title="LM Studio",
@@ -301,6 +308,7 @@ PRESETS: dict[str, Preset] = {
         renames={"repetition_penalty": "repeat_penalty"},
         image_urls=False,
         think_tags=True,
+        completions=True,
     ),
     "ollama": Preset(
         # docs.ollama.com/api/openai-compatibility: no tool_choice, logit_bias, user, n
@@ -313,8 +321,9 @@ PRESETS: dict[str, Preset] = {
         many_choices=False,
         image_urls=False,
         think_tags=True,
+        completions=True,
     ),
 }
 
 #: a server that is not in the list: as OpenAI, with the samplers of open models
-PLAIN = Preset(title="", base_url="", samplers=SAMPLERS, drops=frozenset())
+PLAIN = Preset(title="", base_url="", samplers=SAMPLERS, drops=frozenset(), completions=True)

@@ -92,7 +92,7 @@ def test_wrong_settings_are_refused(table: dict[str, object], why: str) -> None:
 def test_settings_change_the_preset(provider: Make) -> None:
     made = provider("vllm", think_tags=False, discover=False, base_url="http://127.0.0.1:9/v1", drop=["seed"])
 
-    assert made.speaks == {"openai.chat": "/chat/completions"}
+    assert made.speaks == {"openai.chat": "/chat/completions", "openai.completions": "/completions"}
     assert not made.settings.discover
     assert made.settings.base_url == "http://127.0.0.1:9/v1"
     assert "seed" in made.drops

@@ -47,6 +47,8 @@ _ONLY_JSON = (
     "Answer with one JSON value (an object, unless asked for another) and nothing else: no other text, no code fence."
 )
 _NO_TOOLS = "Do not call any tool now."
+#: tokens, of a model of which nothing is known, that an effort is a part of
+_ROOM = 64_000
 _NO_CLAUDE = ClaudeTraits(thinking="none", off="silent")
 
 _encode = msgspec.json.Encoder().encode
@@ -136,7 +138,9 @@ class _Body:
     def _claude_thinking(self) -> None:
         """Anthropic's own rules, in the words of its own API."""
         request, talk, out = self._request, self._talk, self._out
-        think = thinking(request, self._claude, self._max_output or self._claude.max_output, out)
+        known = self._max_output or self._claude.max_output
+        # Without a limit Bedrock takes the model's own, and none needs to be sent.
+        think = thinking(request, self._claude, known or (_ROOM if request.max_tokens is None else 0), out)
         if think.budget and talk.in_a_tool_loop_without_thinking():
             out.warnings.append("thinking is off for this turn: the tool calls before it came without their thinking")
             self._fields["thinking"] = {"type": "disabled"}
@@ -148,7 +152,7 @@ class _Body:
             self._fields["thinking"] = think.config
         if think.effort is not None:
             self._fields["output_config"] = {"effort": think.effort}
-        if think.budget:
+        if think.budget and request.max_tokens is not None:
             self._inference["maxTokens"] = think.max_tokens
         self._thinks = think.on
 

@@ -38,9 +38,9 @@ class Talk:
         self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:-2])}
         return self
 
-    async def until(self, mark: bytes) -> None:
-        """Read on until this stands in the body."""
-        while mark not in self.body:
+    async def until(self, mark: bytes, times: int = 1) -> None:
+        """Read on until this stands in the body, so many times."""
+        while self.body.count(mark) < times:
             assert await self._more(), f"the answer ended without {mark!r}: {self.body!r}"
 
     async def end(self) -> Talk:

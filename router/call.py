@@ -220,6 +220,7 @@ class Outcome(Struct, kw_only=True):
     """What an answer turned out to be: filled while it is relayed, valid at any moment.
 
     `output_chars` counts relayed text, reasoning and tool arguments, for the estimate where the upstream said nothing.
+    `decoded` is where the dialect keeps what `answer` has decoded, for its own `final_answer`.
     """
 
     usage: Usage | None = None
@@ -228,6 +229,7 @@ class Outcome(Struct, kw_only=True):
     upstream_id: str = ""
     output_chars: int = 0
     service_tier: str | None = None
+    decoded: Any = None
 
 
 class Generation(Struct, kw_only=True, omit_defaults=True):

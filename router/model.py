@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Raw, Struct, field
+from msgspec.structs import astuple
 
 PICODOLLARS = 10**12
 #: a count beyond this is not believed (reliability: upstream usage is untrusted input)
@@ -284,20 +285,23 @@ class Usage(Struct, kw_only=True, omit_defaults=True):
 
     def clamped(self) -> Usage:
         """This usage made sane: counts within 0 and 10^9, classes no larger than their whole, no negative cost."""
-        for name in COUNTS:
-            value = getattr(self, name)
-            if not 0 <= value <= MAX_TOKENS:
-                setattr(self, name, 0)
-        self.cache_read = min(self.cache_read, self.input)
-        self.cache_write = min(self.cache_write, self.input - self.cache_read)
-        self.cache_write_1h = min(self.cache_write_1h, self.input - self.cache_read - self.cache_write)
+        counts = astuple(self)[: len(COUNTS)]
+        if min(counts) < 0 or max(counts) > MAX_TOKENS:
+            for name, value in zip(COUNTS, counts, strict=True):
+                if not 0 <= value <= MAX_TOKENS:
+                    setattr(self, name, 0)
+        if self.cache_read or self.cache_write or self.cache_write_1h:
+            self.cache_read = min(self.cache_read, self.input)
+            self.cache_write = min(self.cache_write, self.input - self.cache_read)
+            self.cache_write_1h = min(self.cache_write_1h, self.input - self.cache_read - self.cache_write)
         self.reasoning = min(self.reasoning, self.output)
         if self.cost is not None and not 0 <= self.cost <= 10_000 * PICODOLLARS:
             self.cost = None
         return self
 
 
-COUNTS = tuple(name for name in Usage.__struct_fields__ if name not in ("cost", "source"))
+#: all but `cost` and `source`, the last two
+COUNTS = Usage.__struct_fields__[:-2]
 
 
 class Price(Struct, kw_only=True, omit_defaults=True):

@@ -38,40 +38,65 @@ def _merge(counted: dict[str, Any], more: dict[str, Any]) -> None:
 
 def usage_of(counted: dict[str, Any]) -> Usage | None:
     """The merged `usage` object in the hub's arithmetic, None where it counts nothing."""
-    if not (counted.get("prompt_tokens") or counted.get("completion_tokens") or counted.get("total_tokens")):
+    said = _counts(counted)
+    if not (said.prompt_tokens or said.completion_tokens or said.total_tokens):
         return None
-    ins, outs = _object(counted, "prompt_tokens_details"), _object(counted, "completion_tokens_details")
-    prompt, completion = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens")
-    reasoning = _count(outs, "reasoning_tokens") or _count(counted, "reasoning_tokens")
+    ins, outs = said.prompt_tokens_details or _NO_DETAILS, said.completion_tokens_details or _NO_DETAILS
+    prompt, completion = said.prompt_tokens or 0, said.completion_tokens or 0
+    reasoning = outs.reasoning_tokens or said.reasoning_tokens or 0
     # xAI leaves reasoning out of the completion, and its total says so; Vercel's gateway does too, and it does not (2026-08)
-    if reasoning > completion or _count(counted, "total_tokens") == prompt + completion + reasoning:
+    if reasoning > completion or said.total_tokens == prompt + completion + reasoning:
         completion += reasoning
-    searches = _object(counted, "server_tool_use_details") or _object(counted, "server_tool_use")
     return Usage(
         input=prompt,
         output=completion,
         reasoning=reasoning,
-        cache_read=_count(ins, "cached_tokens")
-        or _count(counted, "prompt_cache_hit_tokens")
-        or _count(counted, "cached_tokens")
-        or _count(counted, "cache_read_input_tokens"),
-        cache_write=_count(ins, "cache_write_tokens") or _count(counted, "cache_creation_input_tokens"),
-        audio_input=_count(ins, "audio_tokens"),
-        audio_output=_count(outs, "audio_tokens"),
-        image_output=_count(outs, "image_tokens"),
-        searches=_count(searches, "web_search_requests") or _count(counted, "num_search_queries"),
-        cost=_cost(counted.get("cost")),
+        cache_read=ins.cached_tokens
+        or said.prompt_cache_hit_tokens
+        or said.cached_tokens
+        or said.cache_read_input_tokens
+        or 0,
+        cache_write=ins.cache_write_tokens or said.cache_creation_input_tokens or 0,
+        audio_input=ins.audio_tokens or 0,
+        audio_output=outs.audio_tokens or 0,
+        image_output=outs.image_tokens or 0,
+        searches=_searches(said.server_tool_use_details)
+        or _searches(said.server_tool_use)
+        or said.num_search_queries
+        or 0,
+        cost=_cost(said.cost),
     ).clamped()
 
 
-def _object(counted: dict[str, Any], name: str) -> dict[str, Any]:
-    value = counted.get(name)
-    return value if isinstance(value, dict) else {}
+def _searches(tools: wire.ServerTools | None) -> int | None:
+    return None if tools is None else tools.web_search_requests
 
 
-def _count(counted: dict[str, Any], name: str) -> int:
-    value = counted.get(name)
-    return int(value) if type(value) is int or type(value) is float else 0
+_NO_DETAILS = wire.TokenDetails()
+
+
+def _counts(counted: dict[str, Any]) -> wire.Usage:
+    try:
+        return msgspec.convert(counted, wire.Usage)
+    except msgspec.ValidationError:
+        return msgspec.convert(_numbers(counted) | {"cost": counted.get("cost")}, wire.Usage)
+
+
+def _numbers(counted: dict[str, Any]) -> dict[str, Any]:
+    """What can be counted of a `usage` object that holds other things too."""
+    return {
+        name: _numbers(value) if isinstance(value, dict) else int(value)
+        for name, value in counted.items()
+        if type(value) in (int, float, dict) and isinstance(value, dict) == (name in _OBJECTS)
+    }
+
+
+_OBJECTS = (
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "server_tool_use_details",
+    "server_tool_use",
+)
 
 
 def _cost(value: Any) -> int | None:

@@ -74,6 +74,41 @@ class Choice(Struct):
     error: Raw = NOTHING
 
 
+class TokenDetails(Struct):
+    """What the tokens of one side were."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class ServerTools(Struct):
+    """What the upstream's own tools did."""
+
+    web_search_requests: int | None = None
+
+
+class Usage(Struct):
+    """`usage`, in the words of all who send one. `cost` is a number of USD, or Perplexity's object of several."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: TokenDetails | None = None
+    completion_tokens_details: TokenDetails | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    server_tool_use_details: ServerTools | None = None
+    server_tool_use: ServerTools | None = None
+    num_search_queries: int | None = None
+    cost: Any = None
+
+
 class GroqExtras(Struct):
     """Groq's own member of chunks: usage is in there too."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ...errors import UpstreamError, UpstreamUnavailable
 from ...openai_words import ToolCalls, details_text, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ...call import Call
 
 _NULL = Raw(b"null")
+
+
+class Answer(Struct):
+    """What `read` has decoded, for `write`; `counted` is the `usage` object."""
+
+    chunk: wire.Chunk
+    counted: dict[str, Any]
 
 
 def read(call: Call, body: bytes) -> None:
@@ -40,6 +47,7 @@ def read(call: Call, body: bytes) -> None:
     first = chunk.choices[0]
     outcome.native_finish_reason = text_of(first.native_finish_reason or first.finish_reason) or None
     outcome.finish_reason = reason_of(text_of(first.finish_reason), _has_tools(first.message))
+    outcome.decoded = Answer(chunk, counted)
 
 
 def _decode(body: bytes) -> wire.Chunk:
@@ -57,9 +65,10 @@ def _failure(call: Call, error: Raw) -> UpstreamError:
 
 def _characters(message: wire.Delta) -> int:
     thought = message.reasoning or message.reasoning_content or details_text(message.reasoning_details)
-    said = [message.content, message.refusal, thought]
-    called = sum(len(each.name) + len(each.arguments) for each in ToolCalls().add(message.tool_calls or []))
-    return called + sum(len(text_of(each)) for each in said if each)
+    said = sum(len(text_of(each)) for each in (message.content, message.refusal, thought) if each)
+    if not message.tool_calls:
+        return said
+    return said + sum(len(each.name) + len(each.arguments) for each in ToolCalls().add(message.tool_calls))
 
 
 def _has_tools(message: wire.Delta | None) -> bool:
@@ -68,12 +77,10 @@ def _has_tools(message: wire.Delta | None) -> bool:
 
 def write(call: Call, body: bytes) -> bytes:
     """The client's body. What we do not know of the upstream's stays as it is."""
-    members = wire.decode_members(body)
-    choices = wire.decode_choices(members["choices"]) or []
+    answer: Answer = call.outcome.decoded
+    chunk, members = answer.chunk, wire.decode_members(body)
     raws = wire.decode_list(members["choices"])
-    counted: dict[str, Any] = {}
-    merge_usage(counted, members.get("usage", wire.NOTHING))
-    created = wire.decode_any(members.get("created", b"0"))
+    created = chunk.created
     told: dict[str, Any] = {
         "id": call.id,
         "object": "chat.completion",
@@ -82,8 +89,8 @@ def write(call: Call, body: bytes) -> bytes:
         "provider": provider_of(call),
         "system_fingerprint": _NULL,
         "service_tier": _NULL,
-        "choices": [_choice(call, parsed, raw) for parsed, raw in zip(choices, raws, strict=True)],
-        "usage": usage_object(call, counted),
+        "choices": [_choice(call, parsed, raw) for parsed, raw in zip(chunk.choices or (), raws, strict=True)],
+        "usage": usage_object(call, answer.counted),
     }
     told |= {name: raw for name, raw in members.items() if name not in _OURS}
     if call.metadata is not None:
@@ -93,7 +100,7 @@ def write(call: Call, body: bytes) -> bytes:
     return wire.encode(told)
 
 
-_OURS = ("id", "object", "created", "model", "provider", "choices", "usage", "error")
+_OURS = frozenset({"id", "object", "created", "model", "provider", "choices", "usage", "error"})
 
 
 def _choice(call: Call, parsed: wire.Choice, raw: dict[str, Raw]) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def _choice(call: Call, parsed: wire.Choice, raw: dict[str, Raw]) -> dict[str, A
     return told
 
 
-_WRITTEN = ("index", "finish_reason", "native_finish_reason", "message", "delta", "error")
+_WRITTEN = frozenset({"index", "finish_reason", "native_finish_reason", "message", "delta", "error"})
 
 
 def _message(call: Call, message: wire.Delta, raw: dict[str, Raw]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from .counting import Counting
 from .dialects import envelopes
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
+from .dialects.gemini_generate import GeminiGenerate
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_responses import OpenAIResponses
@@ -94,7 +95,13 @@ class Server:
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
         self.found: list[str] = []
-        self.dialects: list[Dialect] = [OpenAIChat(), OpenAIResponses(), OpenAICompletions(), AnthropicMessages()]
+        self.dialects: list[Dialect] = [
+            OpenAIChat(),
+            GeminiGenerate(),
+            OpenAIResponses(),
+            OpenAICompletions(),
+            AnthropicMessages(),
+        ]
         self.database: Database
         self.keys: Keys
         self.generations: Generations
@@ -184,16 +191,17 @@ class Server:
             scheme, _, token = authorization.partition(" ")
             found.append(token.strip() if scheme.lower() == "bearer" else authorization)
         found.extend(value for name in ("x-api-key", "x-goog-api-key") if (value := headers.get(name)))
-        mode = self.settings.auth.query_key
-        if (
-            (mode == "all" or (mode == "gemini" and gemini))
-            and request.query_string
-            and (key := request.query.get("key"))
-        ):
-            found.append(key)
+        if request.query_string and self._query_key(request.path, gemini):
+            found.extend(request.query.getall("key", ()))
+        found = [key for key in found if key]
         if len(set(found)) > 1:
             raise Unauthenticated("two different keys in one request; send one")
         return found[0] if found else None
+
+    def _query_key(self, path: str, gemini: bool) -> bool:
+        """Does `?key=` count here? The paths of models are Google's too."""
+        mode = self.settings.auth.query_key
+        return mode == "all" or (mode == "gemini" and (gemini or "/models" in path))
 
     async def identify(self, request: web.Request, scope: str) -> Identity | None:
         """Who calls a route of the router's own API. Raises Unauthenticated, Forbidden."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from ..model import FinishReason
+
 #: a member that is not there: msgspec takes no `Raw | None` with anything but null in it
 NOTHING = Raw()
 
@@ -17,6 +19,43 @@ NOTHING = Raw()
 class Wire(Struct, kw_only=True, omit_defaults=True, rename="camel"):
     """What all have in common."""
 
+
+#: why an answer ended, in the hub's words; what is missing here is "stop"
+FINISH: dict[str, FinishReason] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(
+        (
+            "SAFETY",
+            "RECITATION",
+            "BLOCKLIST",
+            "PROHIBITED_CONTENT",
+            "SPII",
+            "MODEL_ARMOR",
+            "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT",
+            "IMAGE_RECITATION",
+        ),
+        "content_filter",
+    ),
+    **dict.fromkeys(
+        (
+            "OTHER",
+            "LANGUAGE",
+            "MALFORMED_FUNCTION_CALL",
+            "MALFORMED_RESPONSE",
+            "UNEXPECTED_TOOL_CALL",
+            "TOO_MANY_TOOL_CALLS",
+            "MISSING_THOUGHT_SIGNATURE",
+            "ESCALATION",
+            "IMAGE_OTHER",
+            "NO_IMAGE",
+        ),
+        "error",
+    ),
+}
+#: reasons as numbers, for who asks Google for numbers
+FINISH_NUMBERS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
 
 # --- parts, in both directions ---------------------------------------------------------------------------------------
 
@@ -355,3 +394,113 @@ class ModelList(Wire):
 
     models: list[ListedModel] | None = None
     next_page_token: str | None = None
+
+
+# --- requests as clients send them -----------------------------------------------------------------------------------
+
+
+class PeekedBlob(Wire):
+    """Of bytes inside a body only their kind."""
+
+    mime_type: str | None = None
+
+
+class PeekedCall(Wire):
+    """A call in the history, or an answer to one."""
+
+    name: str | None = None
+    args: Raw = NOTHING
+    response: Raw = NOTHING
+
+
+class PeekedPart(Wire):
+    """A part as far as routing looks at it."""
+
+    text: str | None = None
+    thought: bool | None = None
+    inline_data: PeekedBlob | None = None
+    file_data: PeekedBlob | None = None
+    function_call: PeekedCall | None = None
+    function_response: PeekedCall | None = None
+
+
+class PeekedContent(Wire):
+    """A message; Google takes a single part where a list belongs."""
+
+    role: str | None = None
+    parts: list[PeekedPart] | PeekedPart | None = None
+
+
+class PeekedDeclaration(Wire):
+    """A function as far as routing looks at it."""
+
+    name: str
+
+
+class PeekedTool(Wire):
+    """A set of functions, or a tool that Google runs."""
+
+    function_declarations: list[PeekedDeclaration] | PeekedDeclaration | None = None
+
+
+class GivenCallingConfig(Wire):
+    """How functions may be called."""
+
+    mode: str | None = None
+    allowed_function_names: list[str] | None = None
+
+
+class GivenToolConfig(Wire):
+    """How tools may be used."""
+
+    function_calling_config: GivenCallingConfig | None = None
+
+
+# --- answers as the raw lane reads them ------------------------------------------------------------------------------
+
+
+class SeenCall(Wire):
+    """A call, with its arguments as bytes."""
+
+    name: str | None = None
+    args: Raw = NOTHING
+    partial_args: Raw = NOTHING
+
+
+class SeenPart(Wire):
+    """A part: text, a call, or something else."""
+
+    text: str | None = None
+    function_call: SeenCall | None = None
+
+
+class SeenContent(Wire):
+    """What the model wrote."""
+
+    parts: list[SeenPart] | None = None
+
+
+class SeenGrounding(Wire):
+    """What was searched for."""
+
+    web_search_queries: list[str] | None = None
+
+
+class SeenCandidate(Wire):
+    """One of the answers."""
+
+    index: int | None = None
+    content: SeenContent | None = None
+    finish_reason: str | int | None = None
+    grounding_metadata: SeenGrounding | None = None
+
+
+class SeenAnswer(Wire):
+    """A whole answer or an event of a stream, as far as it is read when it is relayed."""
+
+    candidates: list[SeenCandidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: UsageMetadata | None = None
+    model_version: str | None = None
+    response_id: str | None = None
+    error: Raw = NOTHING

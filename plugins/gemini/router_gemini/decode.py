@@ -14,7 +14,6 @@ from router import (
     Audio,
     Event,
     Finish,
-    FinishReason,
     Fold,
     Image,
     MessageEvent,
@@ -31,6 +30,8 @@ from router import (
     Usage,
 )
 from router.wire.gemini import (
+    FINISH,
+    FINISH_NUMBERS,
     Answer,
     Blob,
     Candidate,
@@ -49,41 +50,6 @@ from .contents import FORMAT
 from .errors import error_inside
 from .traits import traits
 
-FINISH: dict[str, FinishReason] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        (
-            "SAFETY",
-            "RECITATION",
-            "BLOCKLIST",
-            "PROHIBITED_CONTENT",
-            "SPII",
-            "MODEL_ARMOR",
-            "IMAGE_SAFETY",
-            "IMAGE_PROHIBITED_CONTENT",
-            "IMAGE_RECITATION",
-        ),
-        "content_filter",
-    ),
-    **dict.fromkeys(
-        (
-            "OTHER",
-            "LANGUAGE",
-            "MALFORMED_FUNCTION_CALL",
-            "MALFORMED_RESPONSE",
-            "UNEXPECTED_TOOL_CALL",
-            "TOO_MANY_TOOL_CALLS",
-            "MISSING_THOUGHT_SIGNATURE",
-            "ESCALATION",
-            "IMAGE_OTHER",
-            "NO_IMAGE",
-        ),
-        "error",
-    ),
-}
-#: reasons as numbers, for who asks Google for numbers
-_NUMBERS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
 _TIERS = {"standard": "default"}
 
 _decode_answer = msgspec.json.Decoder(Answer).decode
@@ -229,7 +195,7 @@ class _Choice:
             yield TextDelta(text="", choice=self.index, logprobs=logprobs)
         self.sources.add(candidate.grounding_metadata, candidate.citation_metadata)
         if (reason := candidate.finish_reason) is not None:
-            self.reason = _NUMBERS.get(reason, str(reason)) if isinstance(reason, int) else reason
+            self.reason = FINISH_NUMBERS.get(reason, str(reason)) if isinstance(reason, int) else reason
 
     def end(self) -> Iterator[Event]:
         """What had to wait for the end."""

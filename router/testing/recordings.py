@@ -4,7 +4,8 @@
      "expected": {"text", "tools", "finish_reason", "usage", "error"}}
 
 `sse` is the raw event stream, `body` a JSON document, `text` any other text (HTML, JSON lines), `body_base64` bytes. `request` and
-`expected` may be missing; what `expected` names is compared. Write recordings with keys and personal data taken out: a test of the kit looks for keys.
+`expected` may be missing; what `expected` names is compared. Write recordings with keys and personal data taken out: a test of the
+kit looks for keys.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ class Conversation:
     def _add(self, message: Message) -> None:
         match message.role:
             case "system" | "developer" if not self.turns:
-                self.system += _texts(message.content)
+                self.system += _texts(message.content, own=self._own_extra)
             case "system" | "developer":
-                for each in _texts(message.content):
+                for each in _texts(message.content, own=self._own_extra):
                     each["text"] = f"<system>{each['text']}</system>"
                     self._turn("user").content.append(each)
             case "assistant":
@@ -246,9 +246,9 @@ class Conversation:
             content[-1]["text"] = content[-1]["text"].rstrip()
 
 
-def _texts(content: list[AnyPart]) -> list[Block]:
+def _texts(content: list[AnyPart], *, own: bool) -> list[Block]:
     """The text of a system message. Anthropic's takes nothing else."""
-    return [made for part in content if isinstance(part, Text) and (made := block(part)) is not None]
+    return [made for part in content if isinstance(part, Text) and (made := block(part, own=own)) is not None]
 
 
 def _input(arguments: str) -> object:

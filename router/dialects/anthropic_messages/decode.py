@@ -50,6 +50,9 @@ _PLACED = frozenset(
 )
 #: how thinking is asked for in forms that mean no more than "as you like"
 _ADAPTIVE = ("adaptive", "between_tools")
+#: Claude Code says with this which of its versions asks, and a digest that changes with each request: it would keep all upstreams
+#: from recognising a prompt that they have cached
+_ATTRIBUTION = "x-anthropic-billing-header:"
 _TIERS = {"standard_only": "default"}
 
 
@@ -91,8 +94,12 @@ def decode(head: Head) -> ChatRequest:
 
 def _system(members: Members) -> Iterator[Message]:
     raw = members.get("system")
-    if raw is not None and bytes(raw) != b"null":
-        yield Message(role="system", content=_Parts({}).of(raw, "system"))
+    if raw is None or bytes(raw) == b"null":
+        return
+    parts = _Parts({}).of(raw, "system")
+    kept = [part for part in parts if not (isinstance(part, Text) and part.text.startswith(_ATTRIBUTION))]
+    if kept:
+        yield Message(role="system", content=kept)
 
 
 def _messages(members: Members) -> Iterator[Message]:

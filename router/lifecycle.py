@@ -67,7 +67,8 @@ class Lifecycle:
         except ClientGone:
             call.cancel()
         except Exception as error:
-            await sink.error(call.fail(self._told(call, error)))
+            late = deadline is not None and deadline.rung
+            await sink.error(call.fail(self._told(call, error, late)))
         finally:
             if deadline is not None:
                 self._end(deadline)
@@ -105,18 +106,20 @@ class Lifecycle:
         if self._drained is not None and not self._running:
             self._drained.set()
 
-    def _told(self, call: Call, error: Exception) -> RouterError:
-        """What the client is told."""
+    def _told(self, call: Call, error: Exception, late: bool) -> RouterError:
+        """What the client is told. `late`: the deadline of the call has passed, or was put forward."""
         if isinstance(error, RouterError):
             return error
-        if isinstance(error, TimeoutError):
+        blamed = self._plugins.blame(error)
+        if blamed is not None and self._plugins.listed[blamed[0]].state == "builtin":
+            blamed = None
+        if isinstance(error, TimeoutError) and (late or blamed is None):
             if self._ending:
                 return Overloaded("the router is shutting down; send the request again", retry_after_s=1)
             if "x-router-timeout" in call.headers:
                 return ClientTimeout("the time given in X-Router-Timeout ran out")
             return DeadlineExceeded("the time for the whole call ran out (timeouts.total_seconds)")
-        blamed = self._plugins.blame(error)
-        if blamed is not None and self._plugins.listed[blamed[0]].state != "builtin":
+        if blamed is not None:
             log.error("plugin %s failed in %s", *blamed, exc_info=error)
             return PluginFailed(f"the plugin {blamed[0]} failed in {blamed[1]}")
         log.error("a bug: the call ended with %s", type(error).__name__, exc_info=error)

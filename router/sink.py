@@ -47,6 +47,16 @@ def trace_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
+def cors_headers(origin: str) -> dict[str, str]:
+    """What a browser wants to see before it shows an answer to a page of this origin."""
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Headers": "*, Authorization",
+        "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+        "Vary": "Origin",
+    }
+
+
 class HttpSink(Sink, Alarm):
     """Answers one HTTP request. `response` is what the handler returns in the end."""
 
@@ -160,6 +170,9 @@ class HttpSink(Sink, Alarm):
         if call.charge is not None and not call.head.stream:
             headers["X-Router-Cost"] = usd_text(call.charge)
         headers.update(trace_headers(self._request.headers))
+        origins = self._settings.server.cors_origins
+        if origins and (origin := self._request.headers.get("Origin")) in origins:
+            headers.update(cors_headers(origin))
         return headers
 
     def _timing(self) -> str:

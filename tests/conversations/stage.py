@@ -73,6 +73,7 @@ async def stage(
     timeouts: Mapping[str, float] | None = None,
     providers: Mapping[str, Any] | None = None,
     models: Mapping[str, ModelSettings] | None = None,
+    plugins: Mapping[str, object] | None = None,
     drain_s: float = 0.0,
     **tables: Any,
 ) -> AsyncIterator[Stage]:
@@ -100,7 +101,7 @@ async def stage(
             routing=tables.pop("routing", RoutingSettings(deterministic=True)),
             **tables,
         )
-        async with running(settings, folder) as router:
+        async with running(settings, folder, plugins=plugins) as router:
             router.server.rng.seed(QUICK)
             books = Books(Path(settings.server.database))
             yield Stage(router, upstreams, books)

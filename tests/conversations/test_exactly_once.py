@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pytest
 from aiohttp import web
 
+from router import Call, hookimpl
 from router.tasks import spawn
 from router.testing.upstream import Handler
 
@@ -326,6 +327,25 @@ async def test_a_client_that_leaves_between_two_attempts_pays_nothing(tmp_path: 
         assert (row.status, row.charge) == ("cancelled", 0)
         await asyncio.sleep(0.3)
         assert play.asked == [1]
+
+
+async def test_the_timeout_of_a_plugin_is_not_that_of_the_call(tmp_path: Path) -> None:
+    """Whose it was is what the operator wants to know."""
+
+    class Slow:
+        @hookimpl
+        async def router_admit(self, call: Call) -> None:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(1)
+
+    async with stage(tmp_path, RELAYED, [RELAYED.whole(False)], plugins={"slow": Slow()}) as play:
+        async with talk(play.router.url, play.router.key) as conversation:
+            await conversation.end()
+
+        assert conversation.status == 502
+        assert "plugin slow failed in router_admit" in conversation.json["error"]["message"]
+        assert play.books.rows() == []
+        assert play.asked == [0]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])

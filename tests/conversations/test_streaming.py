@@ -86,6 +86,17 @@ async def test_where_usage_stands(tmp_path: Path, lane: Lane, compat: Any, asked
     assert chunks[-2 if apart else -1]["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_page_may_read_what_it_asked_for(tmp_path: Path, stream: bool) -> None:
+    page = {"Origin": "https://app.example"}
+    async with stage(tmp_path, RELAYED, [RELAYED.whole(stream)]) as play:
+        play.router.server.settings.server.cors_origins = ["https://app.example"]
+        for headers, allowed in ((page, "https://app.example"), ({"Origin": "https://other.example"}, None)):
+            async with talk(play.router.url, play.router.key, {"stream": stream}, headers) as conversation:
+                await conversation.end()
+            assert conversation.headers.get("access-control-allow-origin") == allowed
+
+
 @each_lane
 async def test_each_event_is_sent_on_as_it_comes(tmp_path: Path, lane: Lane) -> None:
     """The second word is not even written when the first one has been read."""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ def test_the_tutorial_passes_its_tests(parrot: Path) -> None:
 
 
 @pytest.fixture
-def elsewhere(parrot: Path, tmp_path: Path) -> Iterator[Path]:
+def elsewhere(parrot: Path, tmp_path: Path) -> Path:
     """An environment with the router and, from a wheel, the tutorial's plugin. What the router needs is lent by this one."""
     wheels, home = tmp_path / "wheels", tmp_path / "venv"
     pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check"]
@@ -81,7 +80,7 @@ def elsewhere(parrot: Path, tmp_path: Path) -> Iterator[Path]:
     )
     # The core as it is in this checkout, its entry point included, and its dependencies.
     (packages / "lent.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
-    yield home
+    return home
 
 
 async def test_it_works_from_a_wheel_in_an_environment_of_its_own(

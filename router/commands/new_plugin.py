@@ -18,7 +18,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 def make(name: str, parent: Path) -> Path:
-    """Write `onebox-router-<name>` below `parent` and return it. Raises CommandError where the name will not do or the folder is there."""
+    """Write `onebox-router-<name>` below `parent` and return it. Raises CommandError where the name will not do, or it is there."""
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise CommandError(f"{name!r} will not do: small letters, digits and single dashes, beginning with a letter")
     folder = parent / f"onebox-router-{name}"
@@ -96,11 +96,11 @@ api_key = "env:$variable"
 
 ## What to do next
 
-- `$package/__init__.py` is a provider that speaks OpenAI's chat API. Correct its `base_url`. Where the upstream deviates, set the attributes of
-  `OpenAICompatible` (`drops`, `reasoning_form`, `max_tokens_member`, …).
-- Where it speaks an API of its own, derive from `Provider` instead and write `encode`, `decode`, `events` and `error`; leave `speaks` empty.
-- Replace the recordings in `tests/recordings` with real ones, keys taken out. The tests in `tests/test_conformance.py` are inherited: they check
-  what every provider must do.
+- `$package/__init__.py` is a provider that speaks OpenAI's chat API. Correct its `base_url`. Where the upstream deviates, set the
+  attributes of `OpenAICompatible` (`drops`, `reasoning_form`, `max_tokens_member`, …).
+- Where it speaks an API of its own, derive from `Provider` instead and write `encode`, `decode`, `events` and `error`.
+- Replace the recordings in `tests/recordings` with real ones, keys taken out. The tests in `tests/test_conformance.py` are
+  inherited: they check what every provider must do.
 - `quality.toml` says what works; people read it before they choose a plugin.
 
 | | |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import msgspec
@@ -46,11 +47,11 @@ def _new(name: str | None) -> int:
     if not name:
         raise CommandError("`router plugins new` needs a name, such as `router plugins new acme`")
     folder = make(name, Path.cwd())
-    print(
+    sys.stdout.write(
         f"{folder.name}/ is there. Next:\n"
         f"  pip install -e ./{folder.name}[test]\n"
         f"  pytest {folder.name}\n"
-        f"then read {folder.name}/README.md"
+        f"then read {folder.name}/README.md\n"
     )
     return 0
 

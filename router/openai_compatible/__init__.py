@@ -28,6 +28,8 @@ ReasoningForm = Literal["effort", "object", "thinking", "enable_thinking", "temp
 EXTRAS = frozenset(
     {"reasoning", "reasoning_content", "reasoning_details", "cache_control", "is_error", "prefix", "images"}
 )
+#: both names of the limit of output tokens
+MAX_TOKENS = frozenset({"max_tokens", "max_completion_tokens"})
 MAX_LIST_BYTES = 32 * 1024 * 1024
 
 
@@ -95,7 +97,7 @@ class OpenAICompatible(Provider):
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """The deviations of this upstream, on the client's own body."""
         model = candidate.endpoint.model.id
-        if any(name in members for name in REASONING_MEMBERS):
+        if not members.keys().isdisjoint(REASONING_MEMBERS):
             self._patch_reasoning(members, model)
         self.adapt(members, model)
         if (stop := members.get("stop")) is not None and self.stop_limit is not None and bytes(stop)[:1] == b"[":
@@ -109,10 +111,9 @@ class OpenAICompatible(Provider):
         are Raw where they are the client's own."""
         for name in self.drops & members.keys():
             del members[name]
-        limit = self.max_tokens_member(model)
-        for other in ("max_tokens", "max_completion_tokens"):
-            if limit is not None and other != limit and other in members:
-                members[limit] = members.pop(other)
+        for name in MAX_TOKENS & members.keys():
+            if (limit := self.max_tokens_member(model)) is not None and name != limit:
+                members[limit] = members.pop(name)
         if not self.stream_usage:
             members.pop("stream_options", None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Raw, field
@@ -127,6 +128,7 @@ class Compatible(OpenAICompatible):
         if preset.completions:
             self.speaks = {**self.speaks, "openai.completions": "/completions"}
         self._facts = {model.id: model for model in self.catalogue()}
+        self._lacking = lru_cache(1000)(self._not_taken)
 
     # --- models ---
 
@@ -200,8 +202,7 @@ class Compatible(OpenAICompatible):
         """The preset's deviations at the top level of a body, and in its messages."""
         super().adapt(members, model)
         preset, facts = self.preset, self._facts.get(model)
-        taken = preset.parameters(model, reasoning=False) if facts is None else set(facts.parameters)
-        for name in (_MAY_LACK & members.keys()) - taken:
+        for name in self._lacking(model) & members.keys():
             del members[name]
         if facts is not None and facts.reasoning and "gpt-oss" not in model:
             members |= {name: value for name, value in _as(members, preset.adds).items() if name not in members}
@@ -219,10 +220,17 @@ class Compatible(OpenAICompatible):
             for message in members.get("messages", ()):
                 message.pop("name", None)
 
+    def _not_taken(self, model: str) -> frozenset[str]:
+        """Members that the model does not take, though its upstream knows them."""
+        facts = self._facts.get(model)
+        return _MAY_LACK - (self.preset.parameters(model, reasoning=False) if facts is None else set(facts.parameters))
+
     def _patch_messages(self, members: dict[str, Any]) -> None:
         """Names that are refused; thinking that comes back under another name than the upstream gave it."""
-        data = bytes(members["messages"])
         replays = self.preset.replays
+        if self.preset.names and not replays:
+            return
+        data = bytes(members["messages"])
         if not self.preset.names and b'"name"' in data:
             _edit(members, lambda message: message.pop("name", None))
         if replays and b'"reasoning' in data:

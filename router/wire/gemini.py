@@ -142,7 +142,7 @@ class FunctionDeclaration(Wire):
 class Tool(Wire):
     """A set of functions."""
 
-    function_declarations: list[FunctionDeclaration]
+    function_declarations: list[FunctionDeclaration | Raw]
 
 
 class FunctionCallingConfig(Wire):
@@ -347,6 +347,12 @@ class RawAnswer(Wire):
     """An answer of which only the bytes of the parts are wanted."""
 
     candidates: list[RawCandidate] | None = None
+
+
+class TokenCount(Wire):
+    """The answer of countTokens."""
+
+    total_tokens: int | None = None
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

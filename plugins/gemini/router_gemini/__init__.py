@@ -8,11 +8,13 @@ from typing import ClassVar
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Raw
 
 from router import (
     Automatic,
     Candidate,
     ChatRequest,
+    Credential,
     Event,
     MessageEvent,
     Model,
@@ -26,10 +28,12 @@ from router import (
     hookimpl,
     load_catalogue,
 )
-from router.wire.gemini import ListedModel, ModelList
+from router.wire.gemini import ListedModel, ModelList, TokenCount
 
 from . import decode, encode, errors
 
+_decode_count = msgspec.json.Decoder(TokenCount).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(ModelList).decode
 _YOUTUBE = re.compile(r"https?://(?:(?:www|m)\.)?(?:youtube\.com|youtu\.be)/", re.IGNORECASE)
 #: pages of the list of models; Google sends 1000 models a page
@@ -63,7 +67,7 @@ class Gemini(Provider):
         """generateContent, or its stream."""
         encoded = encode.generate_body(request, self._file_uri)
         return Outgoing(
-            path=self._path(request.model, stream=request.stream),
+            path=self._path(request.model, _method(request.stream)),
             body=encoded.body,
             dropped=encoded.dropped,
             warnings=encoded.warnings,
@@ -88,7 +92,17 @@ class Gemini(Provider):
 
     def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
         """The model and the method are in the path."""
-        return self._path(candidate.endpoint.model.id, stream=stream)
+        return self._path(candidate.endpoint.model.id, _method(stream))
+
+    async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
+        """countTokens, of the request that would be sent."""
+        asked = {"model": f"models/{request.model}"} | _decode_members(self.encode(request).body)
+        body = msgspec.json.encode({"generateContentRequest": asked})
+        answer = await self.exchange(Outgoing(path=self._path(request.model, "countTokens"), body=body), credential)
+        try:
+            return _decode_count(answer).total_tokens
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("the upstream's count of tokens cannot be read") from error
 
     def catalogue(self) -> list[Model]:
         """The models that ship with the plugin."""
@@ -120,10 +134,9 @@ class Gemini(Provider):
         except msgspec.DecodeError as error:
             raise UpstreamUnavailable("the upstream's list of models cannot be read") from error
 
-    def _path(self, model: str, *, stream: bool) -> str:
+    def _path(self, model: str, method: str) -> str:
         """`model` may name another collection, as in tunedModels/x."""
         collection, _, name = model.rpartition("/")
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return f"/{self.settings.version}/{quote(collection or 'models')}/{quote(name, safe='')}:{method}"
 
     def _file_uri(self, id: str) -> str:
@@ -131,6 +144,10 @@ class Gemini(Provider):
         if "://" in id:
             return id
         return f"{self.settings.base_url.rstrip('/')}/{self.settings.version}/{id}"
+
+
+def _method(stream: bool) -> str:
+    return "streamGenerateContent?alt=sse" if stream else "generateContent"
 
 
 def _generates(listed: ListedModel) -> bool:

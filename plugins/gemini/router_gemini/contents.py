@@ -45,22 +45,27 @@ _BEGINNINGS = {
 _IN_RESULTS = ("image/", "application/pdf", "text/plain")
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Contents:
-    """Takes messages in and holds what they make. `file_uri` makes a URI of an id of Google's file store.
+    """Takes messages in and holds what they make. `file_uri` makes a URI of an id of Google's file store; `own`: the request is in
+    Google's words.
 
     `turns` and `system` are the request's; `dropped` names what could not be said.
     """
 
-    def __init__(self, traits: Traits, file_uri: Callable[[str], str]) -> None:
+    def __init__(self, traits: Traits, file_uri: Callable[[str], str], *, own: bool = False) -> None:
         self.turns: list[Turn] = []
         self.system: list[Part | Raw] = []
         self.dropped: set[str] = set()
         self._traits = traits
         self._file_uri = file_uri
+        self._own = own
         self._names: dict[str, str] = {}
+        #: members of the client's own by the id of the part that they are laid over in the end
+        self._extras: dict[int, dict[str, Raw]] = {}
 
     def add(self, message: Message) -> None:
         """Take one message in."""
@@ -77,6 +82,19 @@ class Contents:
         """The end of the messages. Google wants at least one turn."""
         if not self.turns:
             self._append("user", [Part(text="")])
+        if self._extras:
+            for turn in self.turns:
+                turn.parts = [self._with_extra(part) for part in turn.parts]
+
+    def _with_extra(self, part: Part | Raw) -> Part | Raw:
+        extra = self._extras.get(id(part))
+        return part if extra is None else Raw(_encode(laid_over(part, extra)))
+
+    def _keep(self, part: Part, given: AnyPart) -> Part:
+        """The part, with what else the client said about it kept for the end."""
+        if given.extra and self._own:
+            self._extras[id(part)] = given.extra
+        return part
 
     def _append(self, role: str, parts: list[Part | Raw]) -> None:
         if not parts:
@@ -115,21 +133,20 @@ class Contents:
                 outside.append(part)
         if outside:
             media += [Part(text=f"What {name} returned:"), *outside]
-        response = {"error" if result.is_error else "output": said}
-        return Part(
-            function_response=FunctionResponse(
-                id=result.tool_call_id, name=name, response=response, parts=inside or None
-            )
-        )
+        response: dict[str, Any] = {"error" if result.is_error else "output": said}
+        if self._own and _object(said) is not None:
+            response = _decode_members(said)
+        answer = FunctionResponse(id=result.tool_call_id, name=name, response=response, parts=inside or None)
+        return self._keep(Part(function_response=answer), result)
 
     def _parts(self, content: Iterable[AnyPart]) -> list[Part | Raw]:
         parts: list[Part | Raw] = []
         for part in content:
             match part:
                 case Text(text=text) | Refusal(text=text):
-                    parts.append(Part(text=text))
+                    parts.append(self._keep(Part(text=text), part))
                 case Image() | Video() | Audio() | File():
-                    parts.append(self._media(part))
+                    parts.append(self._keep(self._media(part), part))
                 case Opaque(family="gemini", raw=raw):
                     parts.append(raw)
                 case _:
@@ -158,7 +175,7 @@ class Contents:
             match part:
                 case ToolCall():
                     self._names[part.id] = part.name
-                    turn.call(part, signatures.get(part.id))
+                    self._keep(turn.call(part, signatures.get(part.id)), part)
                 case Reasoning(format="google-gemini-v1"):
                     turn.reasoning(part)
                 case Reasoning():
@@ -191,7 +208,7 @@ class _ModelTurn:
                 self._last = part
             self._parts.append(part)
 
-    def call(self, call: ToolCall, signature: str | None) -> None:
+    def call(self, call: ToolCall, signature: str | None) -> Part:
         part = Part(
             function_call=FunctionCall(id=call.id, name=call.name, args=_arguments(call.arguments)),
             thought_signature=signature,
@@ -199,6 +216,7 @@ class _ModelTurn:
         self._parts.append(part)
         self._calls.append(part)
         self._last = None
+        return part
 
     def reasoning(self, piece: Reasoning) -> None:
         if piece.kind == "server_tool_call":
@@ -208,7 +226,7 @@ class _ModelTurn:
         elif piece.kind == "encrypted":
             if piece.id is None:
                 self._sign(piece.data)
-        elif piece.text:
+        elif piece.text or piece.signature:
             self._parts.append(Part(text=piece.text, thought=True, thought_signature=piece.signature))
             self._last = None
 
@@ -225,6 +243,18 @@ class _ModelTurn:
         if signed_calls and first is not None and not any(call.thought_signature for call in self._calls):
             first.thought_signature = UNSIGNED  # of parallel calls only the first carries one
         return self._parts
+
+
+def laid_over(made: Any, extra: dict[str, Raw]) -> dict[str, Any]:
+    """What we have made of a thing with the client's own members over it, object by object."""
+    members: dict[str, Any] = msgspec.to_builtins(made, builtin_types=(Raw,))
+    for name, raw in extra.items():
+        below = members.get(name)
+        if isinstance(below, dict) and bytes(memoryview(raw)[:1]) == b"{":
+            members[name] = laid_over(below, _decode_members(raw))
+        else:
+            members[name] = raw
+    return members
 
 
 def _is_answer(part: Part | Raw) -> bool:

@@ -21,7 +21,7 @@ from router.wire.gemini import (
     Turn,
 )
 
-from .contents import Contents
+from .contents import Contents, laid_over
 from .schema import clean
 from .thinking import thinking_config
 from .traits import Traits, traits
@@ -56,13 +56,13 @@ def generate_body(request: ChatRequest, file_uri: Callable[[str], str]) -> Encod
     """The body for this request. `file_uri` makes a URI of an id of Google's file store."""
     model = traits(request.model)
     encoded = Encoded(dropped=[name for name in _UNKNOWN if getattr(request, name) is not None])
-    contents = Contents(model, file_uri)
+    contents = Contents(model, file_uri, own=request.family == "gemini")
     for message in request.messages:
         contents.add(message)
     contents.finish()
     config = _generation_config(request, model, encoded)
     body = Request(contents=contents.turns)
-    functions = [_function(tool, model) for tool in request.tools if tool.server is None]
+    functions = [_function(tool, model, request.family) for tool in request.tools if tool.server is None]
     if form := _form(request, encoded):
         functions = _set_form(form, request, model, functions, config, contents, encoded)
     _tools(request, functions, body, encoded)
@@ -150,11 +150,11 @@ def _set_form(
     form: ResponseFormat,
     request: ChatRequest,
     model: Traits,
-    functions: list[FunctionDeclaration],
+    functions: list[FunctionDeclaration | Raw],
     config: GenerationConfig,
     contents: Contents,
     encoded: Encoded,
-) -> list[FunctionDeclaration]:
+) -> list[FunctionDeclaration | Raw]:
     """Ask for the form and give the functions that may stand beside it.
 
     Before Gemini 3, functions and a form exclude each other (400): where no function may be called they go, else the form becomes an
@@ -182,7 +182,7 @@ def _instruction(form: ResponseFormat) -> str:
 # --- tools -----------------------------------------------------------------------------------------------------------
 
 
-def _tools(request: ChatRequest, functions: list[FunctionDeclaration], body: Request, encoded: Encoded) -> None:
+def _tools(request: ChatRequest, functions: list[FunctionDeclaration | Raw], body: Request, encoded: Encoded) -> None:
     declared = [Tool(function_declarations=functions)] if functions else []
     body.tools = [*declared, *_server_tools(request, encoded)] or None
     if functions and request.tool_choice is not None:
@@ -193,13 +193,15 @@ def _tools(request: ChatRequest, functions: list[FunctionDeclaration], body: Req
         encoded.dropped.append("cache_control")
 
 
-def _function(tool: HubTool, model: Traits) -> FunctionDeclaration:
+def _function(tool: HubTool, model: Traits, family: str) -> FunctionDeclaration | Raw:
     declaration = FunctionDeclaration(name=tool.name, description=tool.description)
     if tool.parameters is not None:
         if model.json_schema:
             declaration.parameters_json_schema = tool.parameters
         else:
             declaration.parameters = clean(_decode(tool.parameters))
+    if tool.extra and family == "gemini":
+        return Raw(_encode(laid_over(declaration, tool.extra)))
     return declaration
 
 
@@ -233,7 +235,7 @@ def _with_extra(body: Request, request: ChatRequest, encoded: Encoded) -> bytes:
     if not request.extra:
         return _encode(body)
     if request.family == "gemini":
-        return _encode(msgspec.to_builtins(body, builtin_types=(Raw,)) | request.extra)
+        return _encode(laid_over(body, request.extra))
     spoken = ("modalities", "audio", "image_config")
     encoded.dropped = sorted({*encoded.dropped, *(name for name in request.extra if name not in spoken)})
     return _encode(body)

@@ -145,9 +145,6 @@ class Conversation:
         part = made[0]
         if isinstance(part, Reasoning | Opaque):
             return made  # the whole part is kept, signature and all
-        if part.extra:
-            part.extra["thoughtSignature"] = members["thoughtSignature"]
-            return made
         id = part.id if isinstance(part, ToolCall) else None
         return [part, Reasoning(kind="encrypted", data=signature, format=FORMAT, id=id)]
 

@@ -58,7 +58,7 @@ from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
 from .settings import Settings
-from .sink import UNLIMITED, HttpSink, answer_headers, trace_headers
+from .sink import UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
 from .store.database import Database
 from .store.generations import Generations
 from .store.keys import Keys
@@ -417,7 +417,7 @@ def _outermost(server: Server) -> Any:
         started = time.perf_counter()
         origin = request.headers.get("Origin") if server.settings.server.cors_origins else None
         if request.method == "OPTIONS" and origin in server.settings.server.cors_origins:
-            return _with_cors(web.Response(status=204), origin)
+            return web.Response(status=204, headers=cors_headers(origin or ""))
         try:
             response = await handler(request)
         except RouterError as error:
@@ -436,7 +436,7 @@ def _outermost(server: Server) -> Any:
             if CALL not in request:
                 _add_headers(server, request, response)
             if origin in server.settings.server.cors_origins:
-                _with_cors(response, origin)
+                response.headers.update(cors_headers(origin or ""))
         _log(request, response.status, time.perf_counter() - started)
         return response
 
@@ -464,7 +464,7 @@ def request_id(request: web.Request) -> str:
 
 def error_response(server: Server, request: web.Request, error: RouterError) -> web.Response:
     """An error in the shape of the surface that the path belongs to."""
-    surface, id = surface_of(request.path), request_id(request)
+    surface, id = surface_of(request), request_id(request)
     headers = {}
     if surface == "anthropic":
         status, body = envelopes.anthropic(error, id)
@@ -484,8 +484,9 @@ def error_response(server: Server, request: web.Request, error: RouterError) -> 
     return response
 
 
-def surface_of(path: str) -> str:
+def surface_of(request: web.BaseRequest) -> str:
     """The surface that a path belongs to (api.md 1), for paths without a route too."""
+    path = request.path
     if path.startswith("/anthropic/") or path.rstrip("/").endswith("/messages") or "/messages/" in path:
         return "anthropic"
     if path.startswith(("/v1beta/", "/api/v1beta/")) or ("/models/" in path and ":" in path.rpartition("/")[2]):
@@ -510,14 +511,6 @@ def _from_http(request: web.Request, error: web.HTTPException) -> RouterError:
         case _ if error.status < 500:
             return BadRequest(error.reason)
     return RouterError("internal error; the log of the router has the details")
-
-
-def _with_cors(response: web.StreamResponse, origin: str | None) -> web.StreamResponse:
-    response.headers["Access-Control-Allow-Origin"] = origin or ""
-    response.headers["Access-Control-Allow-Headers"] = "*, Authorization"
-    response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-    response.headers["Vary"] = "Origin"
-    return response
 
 
 def _route_name(request: web.Request) -> str:

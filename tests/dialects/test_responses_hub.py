@@ -412,3 +412,20 @@ def test_any_events_make_a_stream_that_agrees_with_itself(events: list[Event]) -
     assert sum(event["type"] in ("response.completed", "response.failed") for event in events_of(stream)) == 1
     said = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert events_of(stream)[-1]["response"]["output_text"] == said
+    asked = {event.index: "" for event in events if isinstance(event, ToolDelta)}
+    for event in events:
+        if isinstance(event, ToolDelta):
+            asked[event.index] += event.arguments
+    told = [item["arguments"] for item in folded(stream) if item["type"] == "function_call"]
+    assert told == [arguments or "{}" for arguments in asked.values()]
+
+
+def test_thinking_in_the_middle_of_a_call_costs_none_of_its_arguments() -> None:
+    stream = whole(
+        ToolDelta(index=0, id="call_1", name="weather"),
+        ReasoningDelta(kind="encrypted", data="sig", format="google-gemini-v1", id="call_1"),
+        ToolDelta(index=0, arguments='{"a":1}'),
+    )
+
+    assert [item["type"] for item in folded(stream)] == ["function_call", "reasoning"]
+    assert folded(stream)[0]["arguments"] == '{"a":1}'

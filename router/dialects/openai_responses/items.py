@@ -90,11 +90,15 @@ class Items:
     def _close_calls(self, status: str = "completed") -> list[Told]:
         return [each for call in self._calls.values() if not call.closed for each in call.close(status)]
 
+    def _close_whole_calls(self) -> list[Told]:
+        """Fragments of calls may come in turns, with each other and with thinking: only what is whole is closed."""
+        return [each for call in self._calls.values() if call.whole for each in call.close("completed")]
+
     def _in_message(self, kind: str, text: str, logprobs: Raw | None) -> list[Told]:
         told: list[Told] = []
         message = self._open
         if not isinstance(message, _Message):
-            told = self._close() + self._close_calls()
+            told = self._close() + self._close_whole_calls()
             index, item = self._new(
                 {"type": "message", "status": "in_progress", "role": "assistant", "content": []}, "msg"
             )
@@ -106,7 +110,7 @@ class Items:
         told: list[Told] = []
         thinking = self._open
         if not isinstance(thinking, _Thinking) or not thinking.takes(event):
-            told = self._close() + self._close_calls()
+            told = self._close() + self._close_whole_calls()
             index, item = self._new({"type": "reasoning", "summary": []}, "rs")
             if event.format == FORMAT and event.id:
                 item["id"] = event.id
@@ -119,8 +123,7 @@ class Items:
         call = self._calls.get(event.index)
         if call is None:
             told = self._close()
-            # fragments of two calls may come in turns: only one that is whole is closed
-            told += [each for other in self._calls.values() if other.whole for each in other.close("completed")]
+            told += self._close_whole_calls()
             call = self._calls[event.index] = self._new_call(event)
             told.append(_added(call.index, call.item))
         return told + call.add(event.arguments)
@@ -142,7 +145,7 @@ class Items:
 
     def _whole(self, item: Told) -> list[Told]:
         """An item that comes at once."""
-        told = self._close() + self._close_calls()
+        told = self._close() + self._close_whole_calls()
         index, item = self._new(item, "ig" if item["type"] == "image_generation_call" else "msg")
         return [*told, _added(index, item), _done(index, item)]
 
@@ -308,8 +311,8 @@ class _Call:
 
     @property
     def whole(self) -> bool:
-        """True where its arguments are JSON already."""
-        return not self.closed and _is_json(self._arguments)
+        """True where its arguments are a JSON object already, so that none can follow."""
+        return not self.closed and self._arguments[-1:] == "}" and _is_json(self._arguments)
 
     def add(self, arguments: str) -> list[Told]:
         if not arguments or self.closed:
@@ -349,7 +352,7 @@ class _CustomCall(_Call):
 def _free_text(arguments: str) -> str:
     try:
         value = _decode_any(arguments)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return arguments
     text = value.get("input") if isinstance(value, dict) else None
     return text if isinstance(text, str) else arguments
@@ -357,10 +360,9 @@ def _free_text(arguments: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        _decode_any(text)
-    except msgspec.DecodeError:
+        return isinstance(_decode_any(text), dict)
+    except (msgspec.DecodeError, RecursionError):
         return False
-    return True
 
 
 def _added(index: int, item: Told) -> Told:

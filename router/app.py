@@ -25,6 +25,7 @@ from msgspec import Struct
 from . import logs
 from .alarms import Alarms
 from .api import Request, Route, json_response
+from .api import models
 from .api import routes as api_routes
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
@@ -34,7 +35,7 @@ from .counting import Counting
 from .dialects import envelopes
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
-from .dialects.gemini_generate import GeminiGenerate
+from .dialects.gemini_generate import METHODS, GeminiGenerate
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_responses import OpenAIResponses
@@ -237,9 +238,12 @@ class Server:
         if wanted is None:
             return total
         try:
-            return min(max(float(wanted), 0.001), total)
+            seconds = float(wanted)
         except ValueError:
-            raise BadRequest("X-Router-Timeout must be a number of seconds") from None
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise BadRequest("X-Router-Timeout must be a number of seconds above 0")
+        return min(seconds, total)
 
 
 async def _close_later(providers: Mapping[str, Provider], seconds: float) -> None:
@@ -323,7 +327,10 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
     async def handle(request: web.Request) -> web.StreamResponse:
         identity = await server.identify(request, route.scope)
         value = await route.handler(Request(server=server, http=request, identity=identity))
-        return value if isinstance(value, web.StreamResponse) else json_response(value)
+        response = value if isinstance(value, web.StreamResponse) else json_response(value)
+        if route.keep_s:
+            response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"
+        return response
 
     return handle
 
@@ -447,7 +454,7 @@ def _add_headers(server: Server, request: web.Request, response: web.StreamRespo
     """The headers that every answer of the router's own API has."""
     identity = request.get(IDENTITY)
     limit = server.ledger.rate_limit(identity) if identity is not None else UNLIMITED
-    id, surface = request_id(request), surface_of(request.path)
+    id, surface = request_id(request), surface_of(request)
     headers = answer_headers(id, limit) | trace_headers(request.headers)
     if (dialect := next((each for each in server.dialects if each.surface == surface), None)) is not None:
         headers |= dialect.answer_headers(id, limit)
@@ -489,7 +496,9 @@ def surface_of(request: web.BaseRequest) -> str:
     path = request.path
     if path.startswith("/anthropic/") or path.rstrip("/").endswith("/messages") or "/messages/" in path:
         return "anthropic"
-    if path.startswith(("/v1beta/", "/api/v1beta/")) or ("/models/" in path and ":" in path.rpartition("/")[2]):
+    if path.startswith(("/v1beta/", "/api/v1beta/")) or path.rstrip("/").rpartition(":")[2] in METHODS:
+        return "gemini"
+    if models.SHARED.match(path) and models.of_gemini(request):
         return "gemini"
     return "openai"
 

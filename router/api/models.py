@@ -1,17 +1,26 @@
-"""GET /models, /models/{id}, /models/count: entries that clients of all services understand (api.md 10)."""
+"""GET /models, /models/{id}, /models/count: entries that clients of all services understand (api.md 10), and Google's form (8)."""
 
 from __future__ import annotations
 
+import re
+import sys
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
+from aiohttp import web
+
+from ..dialects.gemini_generate import METHODS
+from ..errors import BadRequest, MethodNotAllowed
 from ..model import Price, usd_text
 from ..planning import Entry
 from . import Request, Route
 
 
 async def listed(request: Request) -> dict[str, Any]:
-    """Every model there is, as one page."""
+    """Every model there is, as one page; in Google's form to its clients."""
+    if of_gemini(request.http):
+        return await gemini_listed(request)
     entries = [entry(each) for each in _sorted(request)]
     return {
         "object": "list",
@@ -33,6 +42,8 @@ async def count(request: Request) -> dict[str, Any]:
 
 async def one(request: Request) -> dict[str, Any]:
     """One model. Raises NotFound."""
+    if of_gemini(request.http):
+        return await gemini_one(request)
     id = request.http.match_info["id"].rstrip("/")
     for found in request.server.table.find(id):
         return entry(found.entry)
@@ -86,7 +97,7 @@ def entry(each: Entry) -> dict[str, Any]:
         "reasoning": _reasoning(each),
         "capabilities": capabilities,
         "capability_list": _capability_list(capabilities),
-        "supported_endpoint_types": ["openai"],
+        "supported_endpoint_types": ["openai", "anthropic", "gemini"],
         "links": {"details": f"/api/v1/models/{each.id}/endpoints"},
     }
 
@@ -144,8 +155,83 @@ def _capability_list(capabilities: dict[str, bool]) -> list[str]:
     return chat + [name for name in ("tool_use", "vision", "structured_outputs", "audio") if capabilities[name]]
 
 
+# --- Google's form ---------------------------------------------------------------------------------------------------
+
+MAX_PAGE = 1000
+GEMINI_PREFIXES = ("/v1beta", "/api/v1beta")
+#: the paths that clients of all surfaces ask
+SHARED = re.compile(r"(?:/api)?/v1/models(?:/|$)")
+
+
+def of_gemini(request: web.BaseRequest) -> bool:
+    """True for clients of the Gemini surface on the paths that all share: the way in which their credential came tells."""
+    headers = request.headers
+    if "Authorization" in headers or "x-api-key" in headers:
+        return False
+    return "x-goog-api-key" in headers or "key" in request.query
+
+
+async def gemini_listed(request: Request) -> dict[str, Any]:
+    """The models that generate, a page of `pageSize` behind the model that `pageToken` names; all where no size is given."""
+    query = request.http.query
+    size, after = _page_size(query.get("pageSize")), _page_token(query.get("pageToken"))
+    entries = [each for each in _sorted(request) if each.id > after and "text" in each.model.output_modalities]
+    told: dict[str, Any] = {"models": [gemini_entry(each) for each in entries[:size]]}
+    if len(entries) > size:
+        told["nextPageToken"] = urlsafe_b64encode(entries[size - 1].id.encode()).decode()
+    return told
+
+
+async def gemini_one(request: Request) -> dict[str, Any]:
+    """One model. Raises NotFound, and MethodNotAllowed for the paths of calls."""
+    id = request.http.match_info["id"].rstrip("/")
+    if id.rpartition(":")[2] in METHODS:
+        raise MethodNotAllowed("GET is not possible here; use POST", metadata={"allow": "POST"})
+    for found in request.server.table.find(id.removeprefix("models/")):
+        return gemini_entry(found.entry)
+    raise request.server.table.why_not(id)
+
+
+def gemini_entry(each: Entry) -> dict[str, Any]:
+    """A model as Google lists it. Lengths that nobody knows are left out."""
+    model = each.model
+    told: dict[str, Any] = {
+        "name": f"models/{each.id}",
+        "version": model.id,
+        "displayName": model.name or each.id,
+        "description": model.description,
+    }
+    if model.context_length:
+        told["inputTokenLimit"] = model.context_length
+    if model.max_output:
+        told["outputTokenLimit"] = model.max_output
+    told["supportedGenerationMethods"] = ["generateContent", "countTokens"]
+    if model.reasoning:
+        told["thinking"] = True
+    return told
+
+
+def _page_size(given: str | None) -> int:
+    if given is None:
+        return sys.maxsize
+    if not given.isdecimal() or not (size := int(given[:9])):
+        raise BadRequest(f"pageSize must be an integer from 1 up; got {given[:20]!r}", param="pageSize")
+    return min(size, MAX_PAGE)
+
+
+def _page_token(given: str | None) -> str:
+    if not given:
+        return ""
+    try:
+        return urlsafe_b64decode(given).decode()
+    except ValueError:
+        raise BadRequest("pageToken is none that was given out here", param="pageToken") from None
+
+
 ROUTES = [
-    Route(method="GET", path="/models", handler=listed, scope="models:read"),
-    Route(method="GET", path="/models/count", handler=count, scope="models:read"),
-    Route(method="GET", path="/models/{id:.+}", handler=one, scope="models:read"),
+    Route(method="GET", path="/models", handler=listed, scope="models:read", keep_s=60),
+    Route(method="GET", path="/models/count", handler=count, scope="models:read", keep_s=60),
+    Route(method="GET", path="/models/{id:.+}", handler=one, scope="models:read", keep_s=60),
+    Route(method="GET", path="/models", handler=gemini_listed, scope="models:read", prefixes=GEMINI_PREFIXES),
+    Route(method="GET", path="/models/{id:.+}", handler=gemini_one, scope="models:read", prefixes=GEMINI_PREFIXES),
 ]

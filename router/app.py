@@ -24,8 +24,7 @@ from msgspec import Struct
 
 from . import logs
 from .alarms import Alarms
-from .api import Request, Route, json_response
-from .api import models
+from .api import Request, Route, json_response, models
 from .api import routes as api_routes
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS

@@ -44,10 +44,18 @@ async def one(request: Request) -> dict[str, Any]:
     """One model. Raises NotFound."""
     if of_gemini(request.http):
         return await gemini_one(request)
-    id = request.http.match_info["id"].rstrip("/")
+    id = _id(request)
     for found in request.server.table.find(id):
         return entry(found.entry)
     raise request.server.table.why_not(id)
+
+
+def _id(request: Request) -> str:
+    """The model that the path names. Raises MethodNotAllowed for the paths of calls."""
+    id = request.http.match_info["id"].rstrip("/")
+    if id.rpartition(":")[2] in METHODS:
+        raise MethodNotAllowed("GET is not possible here; use POST", metadata={"allow": "POST"})
+    return id
 
 
 def _sorted(request: Request) -> list[Entry]:
@@ -183,11 +191,9 @@ async def gemini_listed(request: Request) -> dict[str, Any]:
 
 
 async def gemini_one(request: Request) -> dict[str, Any]:
-    """One model. Raises NotFound, and MethodNotAllowed for the paths of calls."""
-    id = request.http.match_info["id"].rstrip("/")
-    if id.rpartition(":")[2] in METHODS:
-        raise MethodNotAllowed("GET is not possible here; use POST", metadata={"allow": "POST"})
-    for found in request.server.table.find(id.removeprefix("models/")):
+    """One model. Raises NotFound."""
+    id = _id(request).removeprefix("models/")
+    for found in request.server.table.find(id):
         return gemini_entry(found.entry)
     raise request.server.table.why_not(id)
 

@@ -128,6 +128,8 @@ class Reader:
         self._ran: dict[int, dict[str, Any]] = {}
         self._begun: set[int] = set()
         self._cited: dict[int, list[wire.Citation]] = {}
+        #: where the text of each open block begins, and where what the next citation is about does
+        self._text_from: dict[int, int] = {}
         self._cited_from = 0
 
     # --- a block of a whole answer ---
@@ -145,6 +147,7 @@ class Reader:
         elif thought is not None:
             yield from self._thought_whole(index, thought)
         elif block.citations_content is not None:
+            self._cited_from = self._chars
             for said in block.citations_content.content or []:
                 yield self._say(said.text or "")
             yield from self._cite(block.citations_content.citations or [])
@@ -201,6 +204,7 @@ class Reader:
             return
         block = _block(raw)
         if block.text:
+            self._text_from.setdefault(index, self._chars)
             yield self._say(block.text)
         elif block.tool_use is not None:
             text = _input_text(block.tool_use.input)
@@ -230,6 +234,7 @@ class Reader:
             if isinstance(text := ran.get("toolUse", {}).get("input"), str):
                 ran["toolUse"]["input"] = _object(text)
             yield self._server_tool(_encode(ran).decode(), index)
+        self._cited_from = self._text_from.pop(index, self._cited_from)
         yield from self._cite(self._cited.pop(index, []))
 
     def end(self, native: str | None, usage: wire.Usage | None) -> Stop:
@@ -277,11 +282,9 @@ class Reader:
         return ReasoningDelta(index=number, kind="server_tool_call", data=data, format="unknown")
 
     def _cite(self, citations: list[wire.Citation]) -> Iterator[Event]:
-        """Citations hold for the text since those before. One without text of its own is of the words in front."""
+        """Citations hold for the text of their block; in a block without any, for that of the block in front."""
         for each in citations:
             yield PartDone(part=_citation(each, self._cited_from, self._chars))
-        if citations:
-            self._cited_from = self._chars
 
     def _picture(self, image: wire.Image) -> Iterator[Event]:
         if "bytes" in image.source:

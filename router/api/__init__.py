@@ -38,13 +38,15 @@ Handler = Callable[[Request], Awaitable[Any]]
 
 
 class Route(Struct, kw_only=True):
-    """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A Struct so that tests can list them."""
+    """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A client may keep the answer
+    for `keep_s` seconds. A Struct so that tests can list them."""
 
     method: str
     path: str
     handler: Handler
     scope: str
     prefixes: tuple[str, ...] = field(default_factory=lambda: PREFIXES)
+    keep_s: int = 0
 
 
 def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

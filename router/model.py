@@ -255,7 +255,8 @@ class Usage(Struct, kw_only=True, omit_defaults=True):
 
     All counts are tokens unless named otherwise. `input` includes `cache_read`, `cache_write`, `cache_write_1h` and `audio_input`;
     `cache_write` is the five-minute class, `cache_write_1h` the one-hour class; `output` includes `reasoning`, `audio_output` and
-    `image_output`. `searches` and `images` are numbers of things. `cost` is what the upstream itself says it charged, in picodollars.
+    `image_output`. `searches` and `images` are numbers of things. `billed_input` and `billed_output` are there where the upstream charges
+    for fewer tokens than it counts (Cohere: not for what it puts around a prompt itself). `cost` is what the upstream itself says it charged, in picodollars.
     `source` tells whether the upstream said so or we estimated it from relayed text.
     """
 
@@ -271,6 +272,8 @@ class Usage(Struct, kw_only=True, omit_defaults=True):
     image_output: int = 0
     searches: int = 0
     images: int = 0
+    billed_input: int = 0
+    billed_output: int = 0
     cost: int | None = None
     source: Literal["upstream", "estimated"] = "upstream"
 
@@ -328,6 +331,10 @@ class Price(Struct, kw_only=True, omit_defaults=True):
 
     def cost(self, usage: Usage, at_unix: float) -> Cost:
         """What this usage costs. `at_unix` (seconds) picks the override by the hour of day."""
+        if usage.billed_input or usage.billed_output:
+            usage = Usage(
+                input=usage.billed_input, output=usage.billed_output, searches=usage.searches, images=usage.images
+            )
         rate = self._at(usage.input, at_unix)
         cached = (
             usage.cache_read * _or(rate.input_cache_read, rate.prompt)

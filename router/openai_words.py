@@ -47,6 +47,9 @@ def usage_of(counted: dict[str, Any]) -> Usage | None:
     # xAI leaves reasoning out of the completion, and its total says so; Vercel's gateway does too, and it does not (2026-08)
     if reasoning > completion or said.total_tokens == prompt + completion + reasoning:
         completion += reasoning
+    # Mistral leaves audio out of the prompt, and its total says so (2026-08)
+    if ins.audio_tokens and said.total_tokens == prompt + ins.audio_tokens + completion:
+        prompt += ins.audio_tokens
     return Usage(
         input=prompt,
         output=completion,
@@ -54,6 +57,7 @@ def usage_of(counted: dict[str, Any]) -> Usage | None:
         cache_read=ins.cached_tokens
         or said.prompt_cache_hit_tokens
         or said.cached_tokens
+        or said.num_cached_tokens
         or said.cache_read_input_tokens
         or 0,
         cache_write=ins.cache_write_tokens or said.cache_creation_input_tokens or 0,

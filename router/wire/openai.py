@@ -100,6 +100,7 @@ class Usage(Struct):
     completion_tokens_details: TokenDetails | None = None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
+    num_cached_tokens: int | None = None
     prompt_cache_hit_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None

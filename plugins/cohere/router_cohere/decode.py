@@ -242,6 +242,7 @@ class Reader:
         )
 
 
+_NO_COUNTS = Counts()
 _NOTHING = Delta()
 _SILENCE = Said()
 
@@ -266,11 +267,14 @@ def _usage(counted: Counted | None) -> Usage | None:
         return None
     if not (tokens.input_tokens or tokens.output_tokens):
         return None
+    billed = counted.billed_units or _NO_COUNTS
     return Usage(
         input=int(tokens.input_tokens or 0),
         output=int(tokens.output_tokens or 0),
         reasoning=int(tokens.reasoning_tokens or 0),
         cache_read=int(counted.cached_tokens or 0),
+        billed_input=int(billed.input_tokens or 0),
+        billed_output=int(billed.output_tokens or 0),
     ).clamped()
 
 

@@ -58,7 +58,7 @@ from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
 from .settings import Settings
-from .sink import UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
+from .sink import CREDENTIALS, UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
 from .store.database import Database
 from .store.generations import Generations
 from .store.keys import Keys
@@ -329,6 +329,7 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
         response = value if isinstance(value, web.StreamResponse) else json_response(value)
         if route.keep_s:
             response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"
+            response.headers["Vary"] = CREDENTIALS
         return response
 
     return handle
@@ -423,7 +424,9 @@ def _outermost(server: Server) -> Any:
         started = time.perf_counter()
         origin = request.headers.get("Origin") if server.settings.server.cors_origins else None
         if request.method == "OPTIONS" and origin in server.settings.server.cors_origins:
-            return web.Response(status=204, headers=cors_headers(origin or ""))
+            preflight = web.Response(status=204, headers=cors_headers(origin or ""))
+            _add_headers(server, request, preflight)
+            return preflight
         try:
             response = await handler(request)
         except RouterError as error:

@@ -20,6 +20,8 @@ from .tasks import spawn
 UNLIMITED = (2147483647, 2147483647, 2147483647)
 #: plain bodies beyond this may have to wait for their reader
 LARGE_BYTES = 32 * 1024
+#: the headers that can carry a key: what is kept for one is not for others
+CREDENTIALS = "Authorization, X-Api-Key, X-Goog-Api-Key"
 
 
 def answer_headers(request_id: str, limit: tuple[int, int, int]) -> dict[str, str]:
@@ -53,7 +55,7 @@ def cors_headers(origin: str) -> dict[str, str]:
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Headers": "*, Authorization",
         "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-        "Vary": "Origin",
+        "Vary": f"Origin, {CREDENTIALS}",
     }
 
 

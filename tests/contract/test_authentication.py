@@ -13,7 +13,7 @@ from router.api import Request, Route
 from router.settings import AuthSettings, SettingsError, load
 from router.testing import Running
 
-from .envelopes import openai_error
+from .envelopes import google_error, openai_error
 
 Start = Callable[..., Awaitable[Running]]
 ASK = {"model": "echo/echo", "messages": [{"role": "user", "content": "hello"}]}
@@ -32,7 +32,9 @@ async def status(router: Running, headers: dict[str, str] | None = None, query: 
     json = ASK if path == CHAT else None
     async with router.session.request(method, router.url + path + query, json=json, headers=headers) as answer:
         if answer.status == 401:
-            await openai_error(answer, "authentication")
+            # The list of models is Google's for those who present their keys as Google's clients do.
+            google = path == MODELS and ("key=" in query or (headers or {}).keys() == {"X-Goog-Api-Key"})
+            await (google_error if google else openai_error)(answer, "authentication")
         return answer.status
 
 

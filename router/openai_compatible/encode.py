@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from . import OpenAICompatible
 
 FAMILY = "openai"
+#: OpenAI refuses a `user` of more characters; other families' clients send longer ones
+MAX_USER = 64
 
 #: members that the hub and the wire call the same
 _SAME = (
@@ -50,6 +55,7 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
     """The body, the members that could not be expressed, and warnings."""
     told: dict[str, Any] = {"model": request.model, "messages": messages(request, provider)}
     told |= {name: value for name in _SAME if (value := getattr(request, name)) is not None}
+    told |= _user(request)
     dropped: list[str] = []
     warnings: list[str] = []
     if request.stream:
@@ -82,6 +88,13 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
     provider.adapt(told, request.model)
     dropped += sorted(before - told.keys())
     return told, dropped, warnings
+
+
+def _user(request: ChatRequest) -> dict[str, str]:
+    """`user`, where it has to be shortened."""
+    if request.user is None or len(request.user) <= MAX_USER or request.family == FAMILY:
+        return {}
+    return {"user": hashlib.sha256(request.user.encode()).hexdigest()}
 
 
 def reasoning(form: str, config: ReasoningConfig, efforts: frozenset[str] | None) -> dict[str, Any]:
@@ -212,6 +225,8 @@ def _part(part: AnyPart, provider: OpenAICompatible) -> Any:
             told = {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
         case Video():
             told = {"type": "video_url", "video_url": {"url": part.url or data_url(part.media_type, part.data)}}
+        case File(media_type=kind) if kind.startswith("text/") and part.data:
+            told = {"type": "text", "text": _text_of(part)}  # upstreams take no other files than PDF
         case File():
             told = {"type": "file", "file": _file(part)}
         case Opaque(raw=raw):
@@ -219,6 +234,15 @@ def _part(part: AnyPart, provider: OpenAICompatible) -> Any:
         case _:
             raise BadRequest(f"a part of type {type(part).__name__} cannot stand in this message", param="messages")
     return told | _mark(part.cache_control, provider)
+
+
+def _text_of(part: File) -> str:
+    """The text of a file, behind its name."""
+    try:
+        text = base64.b64decode(part.data, validate=True).decode("utf-8", "replace")
+    except binascii.Error:
+        raise BadRequest(f"the file {part.filename or ''} is not valid base64", param="messages") from None
+    return f"{part.filename}:\n{text}" if part.filename else text
 
 
 def _file(part: File) -> dict[str, str]:

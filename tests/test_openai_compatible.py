@@ -55,7 +55,7 @@ from router.model import (
     Usage,
     Video,
 )
-from router.openai_compatible import OpenAICompatible, OpenAICompatibleSettings
+from router.openai_compatible import EVERYTHING, OpenAICompatible, OpenAICompatibleSettings
 from router.openai_compatible.think import ThinkTags
 from router.provider import Timeouts
 from router.sse import open_events
@@ -65,6 +65,12 @@ class Acme(OpenAICompatible):
     """An upstream without deviations."""
 
     name = "acme"
+
+
+class Gateway(Acme):
+    """An upstream that is a gateway itself."""
+
+    keeps = EVERYTHING
 
 
 def provider(kind: type[OpenAICompatible] = Acme, **settings: Any) -> OpenAICompatible:
@@ -182,13 +188,13 @@ def test_signed_thinking_goes_back_to_gateways_of_this_family_only():
         role="assistant", content=[Reasoning(text="Hm", signature="s", format="anthropic-claude-v1"), Text(text="Yes")]
     )
 
-    own, foreign = sent(request(thought))["messages"][0], sent(request(thought, family="anthropic"))["messages"][0]
-
+    own = sent(request(thought), Gateway)["messages"][0]
     assert own["reasoning_details"] == [
         {"type": "reasoning.text", "text": "Hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0}
     ]
-    assert "reasoning_details" not in foreign
-    assert foreign["reasoning_content"] == "Hm"
+    for foreign in (sent(request(thought, family="anthropic"), Gateway), sent(request(thought))):
+        assert "reasoning_details" not in foreign["messages"][0]
+        assert foreign["messages"][0]["reasoning_content"] == "Hm"
 
 
 def test_tool_results_and_their_images():

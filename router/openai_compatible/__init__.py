@@ -25,9 +25,11 @@ from . import decode, encode
 ReasoningForm = Literal["effort", "object", "thinking", "enable_thinking", "template", "none"]
 
 #: what messages may carry besides what is in OpenAI's own API
-EXTRAS = frozenset(
+EVERYTHING = frozenset(
     {"reasoning", "reasoning_content", "reasoning_details", "cache_control", "is_error", "prefix", "images"}
 )
+#: the same without details: the signatures in them are for whoever gave them, and only a gateway stands for all families
+EXTRAS = EVERYTHING - {"reasoning_details"}
 #: both names of the limit of output tokens
 MAX_TOKENS = frozenset({"max_tokens", "max_completion_tokens"})
 MAX_LIST_BYTES = 32 * 1024 * 1024
@@ -133,7 +135,7 @@ class OpenAICompatible(Provider):
             members["thinking"] = own
 
     def _messages(self, raw: Raw, model: str) -> Raw:
-        if self.keeps != EXTRAS:
+        if self.keeps != EVERYTHING:
             raw = plain_messages(raw, self.keeps)
         if not self.developer_role(model) and b'"developer"' in bytes(raw):
             messages = wire.decode_list(raw)

@@ -14,7 +14,7 @@ from router.dialects.openai_chat import OpenAIChat
 from router.dialects.openai_chat.fields import FIELDS
 from router.dialects.openai_chat.patch import EXTENSIONS
 from router.errors import BadRequest
-from router.openai_compatible import EXTRAS
+from router.openai_compatible import EVERYTHING, EXTRAS
 
 from .making import ASK, DIALECT, Acme, body, make_call, patched
 
@@ -381,10 +381,14 @@ def test_thinking_and_marks_go_back_where_they_are_known():
     class Thinker(Acme):
         keeps = frozenset({"reasoning_content"})
 
-    lenient, strict = patched(make_call(messages=HISTORY)), patched(make_call(Strict, messages=HISTORY))
+    class Gateway(Acme):
+        keeps = EVERYTHING
+
+    lenient, strict = patched(make_call(Gateway, messages=HISTORY)), patched(make_call(Strict, messages=HISTORY))
     thinker = patched(make_call(Thinker, messages=HISTORY))
 
     assert lenient["messages"] == HISTORY
+    assert "reasoning_details" not in patched(make_call(messages=HISTORY))["messages"][1]
     assert strict["messages"] == [
         {"role": "user", "content": [{"type": "text", "text": "a"}]},
         {"role": "assistant", "content": "b"},

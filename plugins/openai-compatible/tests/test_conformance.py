@@ -1,0 +1,14 @@
+"""What every provider must do."""
+
+from pathlib import Path
+
+from router_openai_compatible import Compatible
+
+from router.testing import ProviderConformance
+
+
+class TestCompatible(ProviderConformance):
+    provider = Compatible
+    recordings = Path(__file__).parent / "recordings"
+    settings = {"base_url": "http://127.0.0.1:1/v1"}
+    model = "some-model"

@@ -64,6 +64,8 @@ def usage_object(call: Call) -> dict[str, Any]:
         told["thoughtsTokenCount"] = usage.reasoning
     if usage.cache_read:
         told["cachedContentTokenCount"] = usage.cache_read
+    if usage.source == "estimated":
+        told["estimated"] = True
     return told
 
 

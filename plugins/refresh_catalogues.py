@@ -25,6 +25,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from router_bedrock.traits import traits as bedrock_traits
+from router_cohere import PARAMETERS as COHERE
+from router_mistral import PARAMETERS as MISTRAL
+from router_ollama.encode import PARAMETERS as OLLAMA
 from router_openai.deviations import parameters_of
 from router_openai_compatible.presets import LOGPROBS, PENALTIES, PRESETS, TOOLS, Preset
 
@@ -135,6 +138,9 @@ def targets() -> list[Target]:
         Target(PLUGINS / "gemini/router_gemini/catalogue.json", "google", _gemini),
         Target(PLUGINS / "bedrock/router_bedrock/catalogue.json", "amazon-bedrock", _bedrock),
         Target(PLUGINS / "vertex/router_vertex/catalogue.json", "google-vertex", _vertex, _on_vertex),
+        Target(PLUGINS / "mistral/router_mistral/catalogue.json", "mistral", lambda fact: set(MISTRAL)),
+        Target(PLUGINS / "cohere/router_cohere/catalogue.json", "cohere", lambda fact: set(COHERE)),
+        Target(PLUGINS / "ollama/router_ollama/catalogue.json", "ollama-cloud", lambda fact: set(OLLAMA)),
     ]
     folder = PLUGINS / "openai-compatible/router_openai_compatible/catalogues"
     presets = [
@@ -287,7 +293,7 @@ def _cache(cost: Fact, *names: str) -> int | None:
 # --- supported parameters --------------------------------------------------------------------------------------------
 
 #: thinking by a budget of tokens, which an effort is turned into
-BUDGETS = ("anthropic", "google", "amazon-bedrock", "google-vertex")
+BUDGETS = ("anthropic", "google", "amazon-bedrock", "google-vertex", "cohere")
 LENGTH = frozenset({"max_tokens", "max_completion_tokens"})
 REASONING = frozenset({"reasoning", "include_reasoning"})
 STRUCTURED = frozenset({"response_format", "structured_outputs"})

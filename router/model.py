@@ -255,8 +255,9 @@ class Usage(Struct, kw_only=True, omit_defaults=True):
 
     All counts are tokens unless named otherwise. `input` includes `cache_read`, `cache_write`, `cache_write_1h` and `audio_input`;
     `cache_write` is the five-minute class, `cache_write_1h` the one-hour class; `output` includes `reasoning`, `audio_output` and
-    `image_output`. `searches` and `images` are numbers of things. `billed_input` and `billed_output` are there where the upstream charges
-    for fewer tokens than it counts (Cohere: not for what it puts around a prompt itself). `cost` is what the upstream itself says it charged, in picodollars.
+    `image_output`. `searches` and `images` are numbers of things. `billed_input` and `billed_output` are set where the upstream charges
+    for fewer tokens than it counts (Cohere: not for what it puts around a prompt itself). `cost` is what the upstream itself says it
+    charged, in picodollars.
     `source` tells whether the upstream said so or we estimated it from relayed text.
     """
 

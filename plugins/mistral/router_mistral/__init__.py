@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from router import (
     Automatic,
@@ -187,7 +187,7 @@ class _Listed(Struct):
     created: int | None = None
     max_context_length: int | None = None
     deprecation: str | None = None
-    capabilities: _Capabilities = _Capabilities()
+    capabilities: _Capabilities = field(default_factory=_Capabilities)
 
 
 class _List(Struct):

@@ -311,10 +311,10 @@ PRESETS: dict[str, Preset] = {
         completions=True,
     ),
     "ollama": Preset(
-        # docs.ollama.com/api/openai-compatibility: no tool_choice, logit_bias, user, n
+        # docs.ollama.com/api/openai-compatibility: no tool_choice, logit_bias, user, n. No probe: the plugin `ollama` has one, and speaks
+        # Ollama's own API
         title="Ollama",
         base_url="http://127.0.0.1:11434/v1",
-        probe="http://127.0.0.1:11434/v1/models",
         local=True,
         drops=OPENAI_ONLY | {"tool_choice", "parallel_tool_calls", "logit_bias", "user"},
         efforts=EFFORTS | {"none"},

@@ -174,7 +174,7 @@ def failure(error: Raw, read: ErrorReader) -> UpstreamError:
 def _status_of(value: Any) -> int:
     if not isinstance(value, dict):
         return 500
-    for name in ("status_code", "status", "http_code", "code"):
+    for name in ("status_code", "raw_status_code", "status", "http_code", "code"):
         number = value.get(name)
         if isinstance(number, str) and number.isdigit():
             number = int(number)

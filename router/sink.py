@@ -197,7 +197,7 @@ class HttpSink(Sink, Alarm):
     def ring(self, now_s: float) -> None:
         """Called while the call runs: send the head when it is late, keep the connection alive, drop a stalled client."""
         stream = self._settings.stream
-        due_s = now_s + stream.keepalive_seconds
+        due_s = now_s + min(stream.keepalive_seconds, stream.write_timeout_seconds)
         if self._writing:
             stalled_s = self._last_s + stream.write_timeout_seconds
             if stalled_s <= now_s:

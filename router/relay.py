@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from .dialects.base import Flow
     from .fetch import Fetcher
     from .ledger import Ledger
+    from .signatures import Signatures
 
 
 class Relay:
     """Makes requests for upstreams and answers for clients. One per server; everything about a call is in the call."""
 
-    def __init__(self, ledger: Ledger, fetcher: Fetcher) -> None:
+    def __init__(self, ledger: Ledger, fetcher: Fetcher, signatures: Signatures) -> None:
         self._ledger = ledger
         self._fetcher = fetcher
+        self._signatures = signatures
 
     def raw(self, call: Call, candidate: Candidate) -> bool:
         """True where this attempt takes the raw lane."""
@@ -39,15 +41,12 @@ class Relay:
         provider = candidate.provider
         if self.raw(call, candidate):
             path = provider.raw_path(call.dialect.name, candidate, call.head.stream)
-            return Outgoing(
-                path=path, body=call.dialect.patch(call, candidate), headers=call.dialect.raw_headers(call)
-            )
+            return Outgoing(path=path, body=call.dialect.patch(call, candidate), headers=call.dialect.raw_headers(call))
         if call.request is None:
             call.request = call.dialect.decode(call.head)
+        call.request = self._signatures.restore(call, call.request)
         model = candidate.endpoint.model
-        request = replace(
-            call.request, model=model.id, stream=call.head.stream, headers=call.dialect.raw_headers(call)
-        )
+        request = replace(call.request, model=model.id, stream=call.head.stream, headers=call.dialect.raw_headers(call))
         if call.head.capped and request.max_tokens and 0 < model.max_output < request.max_tokens:
             request.max_tokens = model.max_output
         if provider.fetches:
@@ -129,7 +128,10 @@ class Relay:
             events = _replay(provider.decode(await upstream.read()))
         for each in call.filters:
             events = each(events)
+        watch = self._signatures.watch(call)
         async for event in events:
+            if watch is not None:
+                watch.see(event)
             yield event
 
 
@@ -138,22 +140,17 @@ async def _pump(call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, p
     held = b""
     committed = False
     async for item in items:
-        patience.touch()
         data = flow.feed(item)
-        if committed:
-            if data:
-                patience.hold()
-                await sink.write(data)
-                patience.touch()
-        elif flow.content:
+        if not committed and flow.content:
             committed = True
             call.first_content_s = patience.now()
-            patience.hold()
-            await sink.write(held + data)
-            patience.touch()
-            held = b""
-        else:
+            data, held = held + data, b""
+        if not committed:
             held += data
+        elif data:
+            patience.hold()
+            await sink.write(data)
+        patience.touch()
         if flow.done:
             break
     return held

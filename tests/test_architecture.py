@@ -22,7 +22,7 @@ LAYERS = (
     ("errors", "model", "wire", "tasks", "clock", "alarms"),
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
-    ("planning", "relay", "attempts", "ledger", "sink"),
+    ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
     ("lifecycle", "counting", "builtin"),
     ("api", "dashboard"),
     ("app", "commands", "cli", "__main__", "testing"),

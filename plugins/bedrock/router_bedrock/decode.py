@@ -36,7 +36,7 @@ from router import (
 from . import wire
 from .blocks import CLAUDE
 from .names import JSON_OUTPUT, client_name
-from .traits import is_claude
+from .traits import maker_of
 
 FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -81,8 +81,8 @@ async def events(stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
     async for message in stream:
         if message.type == OPENED:
             opened = wire.decode_opened(message.data)
-            start = Start(id=opened.id, model=opened.model)
-            reader.claude = is_claude(opened.model)
+            start = Start(id=opened.id)
+            reader.claude = (maker == "anthropic") if (maker := maker_of(opened.model)) else None
             continue
         frame = _frame(message)
         match message.type:

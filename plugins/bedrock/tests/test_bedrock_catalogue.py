@@ -1,13 +1,18 @@
-"""What ships with the plugin about models agrees with what it does with them, and costs nothing at the start."""
+"""What ships with the plugin about models agrees with what it does with them, costs nothing at the start; and what was recorded."""
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 from router_bedrock import Bedrock
 from router_bedrock.traits import is_claude, maker_of
+
+from .conftest import RECORDINGS
 
 
 def test_every_model_has_a_maker(bedrock: Bedrock) -> None:
@@ -30,6 +35,17 @@ def test_every_model_has_a_maker(bedrock: Bedrock) -> None:
 )
 def test_makers(model: str, maker: str) -> None:
     assert maker_of(model) == maker
+
+
+def test_recordings_say_the_same_twice(
+    recording: Callable[[str], Any], written: Callable[[Iterable[list[Any]]], bytes]
+) -> None:
+    recorded = {path.stem: recording(path.stem) for path in RECORDINGS.glob("*.json")}
+    streams = {name: each for name, each in recorded.items() if "events" in each}
+
+    assert len(streams) > 8
+    for name, each in streams.items():
+        assert base64.b64decode(each["response"]["body_base64"]) == written(each["events"]), name
 
 
 def test_nothing_heavy_is_imported() -> None:

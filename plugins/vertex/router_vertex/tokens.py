@@ -39,11 +39,11 @@ class Tokens:
         return self.current
 
     def _fresh(self) -> bool:
-        if self._credentials is None:
-            return False
-        from google.auth.credentials import TokenState
+        return self._state() == "FRESH"
 
-        return bool(self._credentials.token_state is TokenState.FRESH)
+    def _state(self) -> str:
+        """FRESH, STALE (to be renewed) or INVALID, as google-auth calls them."""
+        return "INVALID" if self._credentials is None else str(self._credentials.token_state.name)
 
     async def _renew(self, session: aiohttp.ClientSession) -> None:
         loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class Tokens:
             self.current = await asyncio.to_thread(self._fetch, _Transport(session, loop))
         except UpstreamError:
             # The old one may hold for some minutes, in which Google may come back.
-            if self._credentials is None or not self._credentials.valid:
+            if self._state() == "INVALID":
                 raise
 
     def _fetch(self, transport: _Transport) -> str:

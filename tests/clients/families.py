@@ -355,7 +355,7 @@ class Gemini(Family):
             texts=[part["text"] for part in parts if "text" in part],
             tools=[each["name"] for tool in body.get("tools", ()) for each in tool["functionDeclarations"]],
             forced=",".join(calling.get("allowedFunctionNames", ())),
-            results=[(result["id"], result["response"]["output"]) for result in results],
+            results=[(result.get("id", ""), result["response"]["output"]) for result in results],
             images=[f"data:{each['mimeType']};base64,{each['data']}" for each in inline],
             schema=config.get("responseJsonSchema"),
             thinks=config.get("thinkingConfig", {}).get("thinkingLevel") == "LOW",

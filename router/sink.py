@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from .alarms import Alarm, Alarms
 from .call import TRACE_HEADERS, Call, Sink, wants_number_codes
@@ -69,6 +70,8 @@ class HttpSink(Sink, Alarm):
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._opening: asyncio.Future[None] | None = None
+        #: the stream's own, once its head is sent: one call less for each frame
+        self._writer: AbstractStreamWriter | None = None
         self._last_s = self._loop.time()
         self._writing = False
         #: a frame has been sent, and not only the head
@@ -89,8 +92,11 @@ class HttpSink(Sink, Alarm):
         self._last_s = self._loop.time()
         self._writing = True
         try:
-            stream = self.response or await self._open()
-            await stream.write(data)
+            if self._writer is None:
+                await self._open()
+            if self._writer is None:
+                raise ConnectionResetError("the keep-alive could not send the head")
+            await self._writer.write(data)
         except ConnectionError as error:
             raise ClientGone("the client closed the connection") from error
         self._writing = False
@@ -150,7 +156,7 @@ class HttpSink(Sink, Alarm):
             stream.headers["Cache-Control"] = "no-cache, no-store"
             stream.headers["X-Accel-Buffering"] = "no"
             try:
-                await stream.prepare(self._request)
+                self._writer = await stream.prepare(self._request)
             finally:
                 self.response = stream
                 self._opening.set_result(None)

@@ -13,9 +13,16 @@ class Stretches:
         self._parts: list[bytes] = []
         self._size = 0
         self._carriage = False
+        #: a part of a frame waits for the rest
+        self.waiting = False
 
     def feed(self, piece: bytes) -> bytes:
         """Take a piece in, give all the frames that it completes. Raises UpstreamUnavailable where one is too long."""
+        whole = self._whole(piece)
+        self.waiting = bool(self._parts) or self._carriage
+        return whole
+
+    def _whole(self, piece: bytes) -> bytes:
         if self._carriage or b"\r" in piece:
             piece = self._line_feeds(piece)
         if self._parts:
@@ -33,11 +40,6 @@ class Stretches:
             return b""
         self._keep(piece[end:])
         return piece[:end]
-
-    @property
-    def waiting(self) -> bool:
-        """True where a part of a frame waits for the rest."""
-        return bool(self._parts) or self._carriage
 
     def close(self) -> bytes:
         """What came behind the last blank line."""

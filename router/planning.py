@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VARIANTS = frozenset({"free", "nitro", "floor", "online", "thinking", "extended", "exacto"})
 AUTO = frozenset({"auto", "openrouter/auto", "router/auto"})
 PASSED_THROUGH = 2000
+#: characters of a request that an error may repeat
+LONGEST_ECHO = 200
 
 
 class Entry(Struct, kw_only=True):
@@ -85,6 +87,7 @@ class Table:
 
     def why_not(self, name: str) -> RouterError:
         """What to tell a client whose model nobody knows."""
+        name = name[:LONGEST_ECHO]
         slug, _, _ = name.partition("/")
         if slug in self._broken:
             return NoEndpoint(f"{name!r} cannot be served: {self._broken[slug]}")

@@ -1,7 +1,7 @@
 """Signature Version 4: how AWS knows who sent a request, and that nobody changed it.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html, seen in November 2026. Why this is ours and not
-botocore's: docs/decisions/0012-bedrock-without-botocore.md.
+botocore's: docs/decisions/0009-bedrock-without-botocore.md.
 """
 
 from __future__ import annotations

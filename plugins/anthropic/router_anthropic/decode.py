@@ -142,7 +142,12 @@ class Answer:
         self._count(message.usage)
         self._ended(message.stop_reason, message.stop_sequence)
         tier = message.usage.service_tier if message.usage else None
-        yield Start(id=message.id or "", model=message.model or "", service_tier=_TIERS.get(tier or "", tier))
+        yield Start(
+            id=message.id or "",
+            model=message.model or "",
+            service_tier=_TIERS.get(tier or "", tier),
+            usage=None if self._usage is None else usage_of(self._usage),
+        )
         for index, raw in enumerate(message.content or []):
             yield from self.open(index, raw)
             yield from self.close(index)

@@ -89,6 +89,10 @@ class Conversation:
         match message.role:
             case "system" | "developer" if not self.turns:
                 self.system += _texts(message.content, own=self._own_extra)
+            case "system" if self._own_extra and not self.turns[-1].calls:
+                # newer models take them where they stand; who speaks this API knows
+                made = [each for part in message.content if (each := block(part, own=True)) is not None]
+                self.turns.append(Turn(role="system", content=made, extra=message.extra))
             case "system" | "developer":
                 for each in _texts(message.content, own=self._own_extra):
                     each["text"] = f"<system>{each['text']}</system>"

@@ -336,7 +336,7 @@ class Price(Struct, kw_only=True, omit_defaults=True):
             usage = Usage(
                 input=usage.billed_input, output=usage.billed_output, searches=usage.searches, images=usage.images
             )
-        rate = self._at(usage.input, at_unix)
+        rate = self._at(usage.input, at_unix) if self.overrides else self
         cached = (
             usage.cache_read * _or(rate.input_cache_read, rate.prompt)
             + usage.cache_write * _or(rate.input_cache_write, rate.prompt)
@@ -441,8 +441,9 @@ def usd(amount: int) -> float:
 
 def usd_text(amount: int) -> str:
     """Picodollars as a decimal string in USD, never in scientific notation."""
-    text = f"{Decimal(amount) / PICODOLLARS:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, rest = divmod(abs(amount), PICODOLLARS)
+    text = f"{whole}.{rest:012}".rstrip("0").rstrip(".")
+    return f"-{text}" if amount < 0 else text
 
 
 # --- catalogue -------------------------------------------------------------------------------------------------------
@@ -478,12 +479,16 @@ class Model(Struct, kw_only=True, omit_defaults=True):
 
 
 class Start(Struct, kw_only=True):
-    """The first event: who answers. `id` is the upstream's id of the answer ("" if it has none)."""
+    """The first event: who answers. `id` is the upstream's id of the answer ("" if it has none).
+
+    `usage` is what it says of the prompt here already: a client that leaves is charged by it.
+    """
 
     id: str = ""
     model: str = ""
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    usage: Usage | None = None
 
 
 class TextDelta(Struct, kw_only=True):

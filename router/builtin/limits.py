@@ -49,9 +49,8 @@ class Window:
 
     def sum(self, now_s: float) -> int:
         """What lies in the window now."""
-        oldest = math.floor(now_s) - WINDOW_S
         buckets = self._buckets
-        while buckets and buckets[0][0] <= oldest:
+        while buckets and buckets[0][0] <= now_s - WINDOW_S:
             self.total -= buckets.popleft()[1]
         return self.total
 
@@ -68,7 +67,7 @@ class Window:
     def correct(self, then_s: float, difference: int) -> None:
         """Change what was counted then, if it is still in the window."""
         second = math.floor(then_s)
-        for bucket in self._buckets:
+        for bucket in reversed(self._buckets):
             if bucket[0] == second:
                 bucket[1] += difference
                 self.total += difference
@@ -169,20 +168,20 @@ class Limits:
 def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall: float) -> int:
     """Raise RateLimited where one more call is too much; else return the tokens to count for it."""
     assert call.identity is not None
-    name = call.identity.name or call.identity.label
+    identity = call.identity
     if limits.parallel is not None and counters.parallel >= limits.parallel:
-        raise _limited(f"key {name} ({limits.parallel} calls at a time)", PARALLEL_RETRY_S)
+        raise _limited(identity, f"({limits.parallel} calls at a time)", PARALLEL_RETRY_S)
     if limits.rpm is not None and counters.requests.sum(now_s) >= limits.rpm:
-        raise _limited(f"key {name} ({limits.rpm} rpm)", counters.requests.wait(now_s, limits.rpm - 1))
+        raise _limited(identity, f"({limits.rpm} rpm)", counters.requests.wait(now_s, limits.rpm - 1))
     if limits.rpd is not None and counters.by_day.get(day_of(wall), 0) >= limits.rpd:
-        raise _limited(f"key {name} ({limits.rpd} requests per UTC day)", SECONDS_A_DAY - wall % SECONDS_A_DAY)
+        raise _limited(identity, f"({limits.rpd} requests per UTC day)", SECONDS_A_DAY - wall % SECONDS_A_DAY)
     if limits.tpm is None:
         return 0
     # A call that is larger than the whole limit may go alone; else it could never go.
     tokens = max(1, min(call.head.prompt_tokens + (call.head.max_tokens or 0) * call.head.n, limits.tpm))
     if counters.tokens.sum(now_s) + tokens > limits.tpm:
         wait_s = counters.tokens.wait(now_s, limits.tpm - tokens)
-        raise _limited(f"key {name} ({limits.tpm} tokens per minute)", wait_s)
+        raise _limited(identity, f"({limits.tpm} tokens per minute)", wait_s)
     return tokens
 
 
@@ -233,6 +232,7 @@ def _or_default(own: int | None, default: int | None) -> int | None:
     return None if limit is None or limit < 0 else limit
 
 
-def _limited(what: str, wait_s: float) -> RateLimited:
+def _limited(identity: Identity, limit: str, wait_s: float) -> RateLimited:
     seconds = max(1, math.ceil(wait_s))
-    return RateLimited(f"Rate limit exceeded for {what}; try again in {seconds} s", retry_after_s=seconds)
+    name = identity.name or identity.label
+    return RateLimited(f"Rate limit exceeded for key {name} {limit}; try again in {seconds} s", retry_after_s=seconds)

@@ -108,10 +108,10 @@ _SNAKES = sorted({snake(name) for name in _all(REQUEST)} - _all(REQUEST))
 _holds_snake = re.compile(f'"(?:{"|".join(_SNAKES)})"'.encode()).search
 
 
-def members_of(body: bytes) -> dict[str, Raw]:
-    """The members of a body with all names that we know in camel case. Raises msgspec's errors."""
+def members_of(body: bytes) -> tuple[dict[str, Raw], dict[str, Raw]]:
+    """The members of a body as they came, and with all names that we know in camel case. Raises msgspec's errors."""
     members = decode_members(body)
-    return _spelt(members, REQUEST) if _holds_snake(body) else members
+    return members, _spelt(members, REQUEST) if _holds_snake(body) else members
 
 
 def _spelt(members: dict[str, Raw], names: Names) -> dict[str, Raw]:

@@ -52,10 +52,10 @@ class Peeked(Struct, kw_only=True):
 
 def peek(body: bytes, model: str, operation: str, plugins: frozenset[str] = PLUGINS) -> Head:
     """The head of a request. `plugins` are the ids that routerConfig may name. Raises BadRequest."""
-    members = read_members(body)
+    raw, members = read_members(body)
     if operation == "count_tokens" and "generateContentRequest" in members:
         members = _inner(members["generateContentRequest"])
-    head = Head(members=members, unknown=[name for name in members if name not in fields.REQUEST])
+    head = Head(members=raw, unknown=[name for name in members if name not in fields.REQUEST])
     peeked = head.decoded = Peeked(members=members)
     values = fields.router_config(members["routerConfig"]) if "routerConfig" in members else {}
     routing(head, values | {"model": model_of(model)})
@@ -79,8 +79,8 @@ def model_of(path: str) -> str:
     return model
 
 
-def read_members(body: bytes) -> dict[str, Raw]:
-    """The members of a body in camel case. Raises BadRequest where it is no JSON object."""
+def read_members(body: bytes) -> tuple[dict[str, Raw], dict[str, Raw]]:
+    """The members of a body as they came and in camel case. Raises BadRequest where it is no JSON object."""
     try:
         if not body.isascii():
             str(body, "utf-8")

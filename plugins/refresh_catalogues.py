@@ -118,7 +118,8 @@ def catalogues(source: Path) -> dict[Path, str]:
 
 
 def _complete_inputs(facts: list[Fact]) -> None:
-    """OpenAI's models that see images read PDF files too; for some the source says so in OpenRouter's rows only."""
+    """OpenAI's models that see images read PDF files too; for some the source says so in OpenRouter's rows only. Mistral's do by its
+    reference, and the source never says so."""
     readers = {
         fact["id"].removeprefix("openai/")
         for fact in facts
@@ -127,6 +128,8 @@ def _complete_inputs(facts: list[Fact]) -> None:
     for fact in facts:
         inputs = fact["modalities"]["input"]
         if fact["provider"] == "openai" and fact["id"] in readers and "pdf" not in inputs:
+            inputs.append("pdf")
+        if fact["provider"] == "mistral" and "image" in inputs:
             inputs.append("pdf")
 
 

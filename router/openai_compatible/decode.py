@@ -222,7 +222,8 @@ class _Choice:
             if block.get("type") == "thinking":
                 inner = block.get("thinking")
                 texts = [text_of(each.get("text")) for each in _objects(inner)]
-                yield self._think("text", "".join(texts) if texts else text_of(inner))
+                if thought := "".join(texts) if isinstance(inner, list) else text_of(inner):
+                    yield self._think("text", thought)
             elif text := text_of(block.get("text")):
                 yield TextDelta(text=text, choice=self.index)
 

@@ -57,8 +57,13 @@ class Recording:
 
     @property
     def streamed(self) -> bool:
-        """True where the answer is an event stream, AWS's binary one too."""
-        return bool({"sse", "body_base64"} & self.exchange["response"].keys())
+        """True where the answer is an event stream, AWS's binary one and JSON lines too."""
+        return self.in_lines or bool({"sse", "body_base64"} & self.exchange["response"].keys())
+
+    @property
+    def in_lines(self) -> bool:
+        """True where the answer is a stream of one JSON object a line."""
+        return self.headers.get("content-type") in ("application/x-ndjson", "application/stream+json")
 
     @property
     def raw(self) -> bytes:
@@ -66,14 +71,16 @@ class Recording:
         response = self.exchange["response"]
         if "body_base64" in response:
             return base64.b64decode(response["body_base64"])
-        text: str = response["sse"] if "sse" in response else json.dumps(response["body"], ensure_ascii=False)
-        return text.encode()
+        text: str | None = response.get("sse") or response.get("text")
+        return (json.dumps(response["body"], ensure_ascii=False) if text is None else text).encode()
 
     @property
     def frames(self) -> list[Any]:
         """The JSON of each event of a stream but `[DONE]`; of a plain answer its body, or each element of an array."""
         if not self.streamed:
             return self.body if isinstance(self.body, list) else [self.body]
+        if self.in_lines:
+            return [json.loads(line) for line in self.exchange["response"]["text"].splitlines() if line]
         text = self.exchange["response"]["sse"].replace("\r\n", "\n").replace("\r", "\n")
         events = ([line for line in block.split("\n") if line.startswith("data:")] for block in text.split("\n\n"))
         datas = ["\n".join(line[5:].removeprefix(" ") for line in lines) for lines in events if lines]

@@ -15,6 +15,8 @@ REQUESTS = {
     "openai-chat": ("openai.openapi.json", "#/components/schemas/CreateChatCompletionRequest"),
     "anthropic-messages": ("anthropic.schema.json", "#/$defs/MessageCreateParamsNonStreaming"),
     "gemini-generate": ("gemini.openapi.json", "#/components/schemas/GenerateContentRequest"),
+    "mistral-chat": ("mistral.openapi.json", "#/components/schemas/ChatCompletionRequest"),
+    "ollama-chat": ("ollama.openapi.json", "#/components/schemas/ChatRequest"),
 }
 
 

@@ -78,8 +78,6 @@ def _fit_assistant(message: Message, *, thinks: bool, lost: set[str]) -> None:
 def _chunk(part: Any) -> Any:
     """A part of a message as a chunk."""
     match part:
-        case {"type": "image_url", "image_url": {"url": url}}:
-            return {"type": "image_url", "image_url": url}
         case {"type": "input_audio", "input_audio": {"data": data}}:
             return {"type": "input_audio", "input_audio": data}
         case {"type": "file", "file": {"file_id": id}}:

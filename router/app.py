@@ -188,17 +188,18 @@ class Server:
     def credential(self, request: web.Request, *, gemini: bool = False) -> str | None:
         """The key that a request presents, None without any. Raises Unauthenticated where it presents two different ones."""
         headers = request.headers
-        found = []
-        if authorization := headers.get("Authorization"):
-            scheme, _, token = authorization.partition(" ")
-            found.append(token.strip() if scheme.lower() == "bearer" else authorization)
-        found.extend(value for name in ("x-api-key", "x-goog-api-key") if (value := headers.get(name)))
+        found: list[str] = []
+        for value in headers.getall("Authorization", ()):
+            scheme, _, token = value.partition(" ")
+            found.append(token.strip() if scheme.lower() == "bearer" else value)
+        found.extend(headers.getall("x-api-key", ()))
+        found.extend(headers.getall("x-goog-api-key", ()))
         if request.query_string and self._query_key(request.path, gemini):
             found.extend(request.query.getall("key", ()))
-        found = [key for key in found if key]
-        if len(set(found)) > 1:
+        keys = {key for key in found if key}
+        if len(keys) > 1:
             raise Unauthenticated("two different keys in one request; send one")
-        return found[0] if found else None
+        return keys.pop() if keys else None
 
     def _query_key(self, path: str, gemini: bool) -> bool:
         """Does `?key=` count here? The paths of models are Google's too."""

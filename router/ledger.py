@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .model import PICODOLLARS, Cost, Usage, usd_text
@@ -231,25 +233,20 @@ class Ledger:
         if call.cancelled:
             self._charge_what_was_produced(call)
         elif call.error is not None or call.candidate is None:
-            call.usage = call.usage or _reported(call)
+            call.usage = call.usage or _produced(call) or Usage()
             call.charge, call.cost = 0, None
         else:
             self.price(call, call.outcome.usage)
 
     def _charge_what_was_produced(self, call: Call) -> None:
-        """The client left. What the upstream has said so far may be only the beginning: what was relayed counts at least."""
-        said, relayed = call.outcome.usage, call.outcome.output_chars
+        """The client left."""
         failed = not call.attempts or call.attempts[-1].error is not None
-        if failed or (said is None and not relayed):
+        produced = None if failed else _produced(call)
+        if produced is None:
             call.usage = call.usage or Usage()
             call.charge = 0
             return
-        counted = estimate(call)
-        if said is not None:
-            counted.source = said.source if said.output >= counted.output else "estimated"
-            counted.output = max(counted.output, said.output)
-            counted = _merged(said, counted)
-        self.price(call, counted)
+        self.price(call, produced)
 
     def _believed(self, charge: Any, call: Call) -> int | None:
         """The price hook's answer made sane."""
@@ -384,22 +381,17 @@ def estimate(call: Call) -> Usage:
     return Usage(input=call.head.prompt_tokens, output=output, source="estimated").clamped()
 
 
-def _merged(said: Usage, counted: Usage) -> Usage:
-    """What the upstream said, with what was counted where it said less."""
-    said = Usage(**{name: getattr(said, name) for name in Usage.__struct_fields__})
-    said.output = counted.output
-    said.source = counted.source
-    if not said.input:
-        said.input = counted.input
-    return said
-
-
-def _reported(call: Call) -> Usage:
-    """Usage of a failed call, for the record only."""
+def _produced(call: Call) -> Usage | None:
+    """What an answer has used that did not come to its end. What the upstream has said so far may be only the beginning: what was
+    relayed counts at least."""
     said = call.outcome.usage
-    if said is not None:
-        return said.clamped()
-    return estimate(call) if call.outcome.output_chars else Usage()
+    if said is None:
+        return estimate(call) if call.outcome.output_chars else None
+    counted, said = estimate(call), replace(said)
+    said.input = said.input or counted.input
+    if said.output < counted.output:
+        said.output, said.source = counted.output, "estimated"
+    return said.clamped()
 
 
 def _came_to_nothing(call: Call) -> bool:

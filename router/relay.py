@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from .call import Call, Candidate, Outcome, Sink
 from .errors import UpstreamError, UpstreamUnavailable
-from .model import Event, Finish, Fold, Reasoning, Refusal, Reply, Text, ToolCall
+from .model import Event, Finish, Fold, Reasoning, Refusal, Reply, Start, Text, ToolCall, Usage
 from .provider import Outgoing, Upstream
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Relay:
         async for event in events:
             if watch is not None:
                 watch.see(event)
+            if type(event) is Start and event.usage is not None:
+                call.outcome.usage = _of_the_prompt(event.usage)
             yield event
 
 
@@ -161,6 +163,11 @@ async def _replay(reply: Reply) -> AsyncIterator[Event]:
         yield event
 
 
+def _of_the_prompt(said: Usage) -> Usage:
+    """What the beginning of an answer says, without what it says of output: that is only a token for the turn."""
+    return replace(said, output=0, reasoning=0, audio_output=0, image_output=0, searches=0, images=0, cost=None)
+
+
 def _describe(outcome: Outcome, reply: Reply) -> None:
     """How a reply ended."""
     finish = reply.choices[0].finish
@@ -169,7 +176,7 @@ def _describe(outcome: Outcome, reply: Reply) -> None:
 
 def _count(outcome: Outcome, reply: Reply) -> None:
     """What there is of a reply, whole or not."""
-    outcome.usage = reply.usage
+    outcome.usage = reply.usage or outcome.usage
     outcome.upstream_id = reply.id
     outcome.service_tier = reply.service_tier
     for choice in reply.choices:

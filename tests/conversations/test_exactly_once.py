@@ -304,6 +304,16 @@ async def test_what_the_upstream_says_all_along_is_no_estimate(tmp_path: Path) -
         assert row.charge == INPUT * PROMPT + 4 * COMPLETION
 
 
+async def test_a_prompt_that_the_upstream_has_counted_is_not_estimated(tmp_path: Path) -> None:
+    """Most of a long prompt may come from the cache, at a tenth of the price. Only the output is a guess."""
+    async with stage(tmp_path, TRANSLATED, [TRANSLATED.breaks(FOREVER, stream=True)]) as play:
+        async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
+            await leaves_after_the_first_bytes(conversation)
+        row = (await play.books.come(1))[0]
+
+        assert (row.input, row.output, row.estimated) == (INPUT, -(-len(BROKEN_OFF) // 4), True)
+
+
 @pytest.mark.parametrize("lane", LANES, ids=lambda lane: lane.name)
 async def test_text_of_an_attempt_that_failed_is_not_charged_to_a_client_that_left(tmp_path: Path, lane: Lane) -> None:
     """The first upstream streams though nobody asked for a stream, and breaks off; the client has seen nothing of it."""

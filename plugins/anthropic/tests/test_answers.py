@@ -72,7 +72,12 @@ def test_text(provider: Anthropic, answer: Bytes) -> None:
 def test_streamed_text(streamed: Streamed, answer: Bytes) -> None:
     events = streamed(answer("text_stream"))
 
-    assert events[0] == Start(id="msg_01textstream", model="claude-sonnet-4-5-20250929", service_tier="default")
+    assert events[0] == Start(
+        id="msg_01textstream",
+        model="claude-sonnet-4-5-20250929",
+        service_tier="default",
+        usage=Usage(input=25, output=1),
+    )
     assert [event.text for event in events[1:-1] if isinstance(event, TextDelta)] == ["He", "i", " på", " deg! 👋"]
     assert events[-1] == Stop(finishes=[Finish(reason="stop", native="end_turn")], usage=Usage(input=25, output=12))
 

@@ -98,13 +98,13 @@ class Reader:
     def read(self, data: bytes | str) -> Iterator[Event]:
         """Take one answer in. Raises UpstreamError where it says that it failed, or cannot be read."""
         answer = _answer(data)
+        if answer.usage_metadata is not None:
+            self._merge(answer.usage_metadata)
         if not self._started:
             self._started = True
             self._id, self._model = answer.response_id or "", answer.model_version or ""
             tier = answer.usage_metadata.service_tier if answer.usage_metadata else None
-            yield Start(id=self._id, model=self._model, service_tier=_TIERS.get(tier or "", tier))
-        if answer.usage_metadata is not None:
-            self._merge(answer.usage_metadata)
+            yield Start(id=self._id, model=self._model, service_tier=_TIERS.get(tier or "", tier), usage=self._total(0))
         if answer.prompt_feedback is not None:
             self._blocked = answer.prompt_feedback.block_reason or self._blocked
         for number, candidate in enumerate(answer.candidates or ()):

@@ -14,6 +14,7 @@ from msgspec import field
 from router_anthropic import decode as anthropic
 
 from router import (
+    Automatic,
     ChatRequest,
     Credential,
     Event,
@@ -72,6 +73,7 @@ class Bedrock(Provider):
 
     name = "bedrock"
     Settings = BedrockSettings
+    automatic = (Automatic(slug="bedrock", environment="AWS_BEARER_TOKEN_BEDROCK"),)
     fetches: ClassVar[frozenset[str]] = frozenset({"image", "file", "video"})
     many_choices = False
 

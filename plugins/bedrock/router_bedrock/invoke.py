@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 from router_anthropic import encode as anthropic
 
 from router import ChatRequest, MessageEvent, Outgoing, UpstreamUnavailable
@@ -28,7 +29,8 @@ _encode = msgspec.json.Encoder().encode
 
 def outgoing(request: ChatRequest, *, max_output: int, betas: str) -> Outgoing:
     """The request to send. `betas` are those that are configured; they go into the body here."""
-    out = anthropic.outgoing(request, max_output=max_output, betas=betas)
+    # Bedrock knows few of the betas that Anthropic's clients send by habit, and refuses the whole request for one that it does not.
+    out = anthropic.outgoing(replace(request, headers={}), max_output=max_output, betas=betas)
     members: dict[str, Any] = {name: value for name, value in _decode(out.body).items() if name not in _NOT_HERE}
     members["anthropic_version"] = VERSION
     if named := out.headers.pop("anthropic-beta", betas):

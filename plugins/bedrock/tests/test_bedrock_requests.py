@@ -463,7 +463,7 @@ def test_what_has_no_word(bedrock: Bedrock) -> None:
 def test_anthropics_own_bodies() -> None:
     settings = BedrockSettings(plugin="bedrock", api_key="k", api="invoke", headers={"anthropic-beta": "a-1, b-2"})
     invoke = Bedrock("bedrock", settings, Timeouts())
-    sent = Sent(invoke, max_tokens=9, stream=True)
+    sent = Sent(invoke, max_tokens=9, stream=True, family="anthropic", headers={"anthropic-beta": "habit-1"})
 
     assert sent.out.path.endswith("/invoke-with-response-stream")
     assert sent.body == {
@@ -473,3 +473,7 @@ def test_anthropics_own_bodies() -> None:
         "anthropic_beta": ["a-1", "b-2"],
     }
     assert Sent(invoke, model=NOVA).out.path.endswith("/converse")
+
+
+def test_the_environment_offers_it() -> None:
+    assert [offer.environment for offer in Bedrock.automatic] == ["AWS_BEARER_TOKEN_BEDROCK"]

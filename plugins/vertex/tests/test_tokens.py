@@ -86,15 +86,14 @@ async def test_the_loop_goes_on_meanwhile(
 ) -> None:
     Google(upstream, delay_s=0.3)
     fetching = spawn("token", Tokens(key_file).token(session))
-    longest = 0.0
+    turns = 0
 
     while not fetching.done():
-        before = time.monotonic()
         await asyncio.sleep(0.01)
-        longest = max(longest, time.monotonic() - before)
+        turns += 1
 
     assert await fetching == "ya29.token-1"
-    assert longest < 0.25  # the import of google-auth, in its thread, holds the lock of the interpreter for moments
+    assert turns > 5
 
 
 async def test_it_is_renewed_before_it_expires(

@@ -155,7 +155,10 @@ def invoked(recording: Recording) -> Reply | Failure:
         return anthropic_messages(recording)
     sse = "".join(f"data: {base64.b64decode(chunk['bytes']).decode()}\n\n" for _, chunk in binary_events(recording))
     plain = Recording(**{name: getattr(recording, name) for name in recording.__dataclass_fields__})
-    plain.__dict__["exchange"] = {**recording.exchange, "response": {"sse": sse}}
+    plain.__dict__["exchange"] = {
+        **recording.exchange,
+        "response": {"sse": sse, "headers": {"content-type": "text/event-stream"}},
+    }
     return anthropic_messages(plain)
 
 

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import random
-import re
 import signal
 import ssl
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from msgspec import Struct
 
 from . import logs
@@ -355,10 +354,8 @@ class Connection(web.RequestHandler):
         assert isinstance(request, web.Request)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
-        # aiohttp's words go on to quote the request, and a key may be in there
-        words = re.match(r"(?:n't|[\w -])*", message or "")
-        reason = words[0].strip() if words else ""
-        error: RouterError = BadRequest(f"this is no valid HTTP request ({reason or type(exc).__name__})")
+        # Not in aiohttp's words: they quote the request, and a key may be in there.
+        error: RouterError = BadRequest(f"this is no valid HTTP request ({type(exc).__name__})")
         if isinstance(exc, ContentEncodingError):
             error = UnsupportedMediaType("Content-Encoding must be gzip or deflate")
         elif isinstance(exc, web.HTTPException):
@@ -407,7 +404,7 @@ async def _read(request: web.Request, limit: int) -> bytes:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise PayloadTooLarge(f"the body is larger than {limit} bytes (server.max_body_mb)") from None
-    except (web.RequestPayloadError, ValueError, EOFError) as error:
+    except (web.RequestPayloadError, HttpProcessingError, ValueError, EOFError) as error:
         raise BadRequest("the body cannot be read; is Content-Encoding right?") from error
 
 

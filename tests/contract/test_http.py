@@ -101,12 +101,6 @@ async def test_what_is_no_http_gets_400_and_the_connection_is_closed(router: Run
     assert told.count(b"HTTP/1") == 1
 
 
-async def test_why_it_is_no_http_is_told(router: Running) -> None:
-    told = await send(router, NO_HTTP["length and chunks"])
-
-    assert b"Content-Length" in told or b"Transfer-Encoding" in told
-
-
 async def test_a_broken_chunk_behind_good_ones(router: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call had begun when it came: it ends like that of a client whose body never comes."""
     monkeypatch.setattr(app, "BODY_S", 0.2)

@@ -10,6 +10,7 @@ import pytest
 
 from router import app
 from router.testing import Running
+from tests.serving import Served
 
 from .envelopes import checked
 
@@ -24,7 +25,7 @@ async def router(start: Start) -> Running:
     return await start(providers={"echo": {"plugin": "echo"}})
 
 
-async def send(router: Running, data: bytes, *, finish: bool = False) -> bytes:
+async def send(router: Running | Served, data: bytes, *, finish: bool = False) -> bytes:
     """Everything that comes back until the router closes, or says nothing for a moment. `finish`: send the end of the stream."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(router.url.rpartition(":")[2]))
     writer.write(data.replace(b"KEY", router.key.encode()))
@@ -93,9 +94,9 @@ NO_HTTP = {
 
 
 @pytest.mark.parametrize("data", NO_HTTP.values(), ids=NO_HTTP)
-async def test_what_is_no_http_gets_400_and_the_connection_is_closed(router: Running, data: bytes) -> None:
+async def test_what_is_no_http_gets_400_and_the_connection_is_closed(served: Served, data: bytes) -> None:
     """Whatever follows on the same connection is never taken for a request."""
-    told = await send(router, data + GET + b"\r\n")
+    told = await send(served, data + GET + b"\r\n")
 
     assert refused(told).get("connection", "") == "close" or told.startswith(b"HTTP/1.0")
     assert told.count(b"HTTP/1") == 1
@@ -151,16 +152,16 @@ FINE = {
 
 
 @pytest.mark.parametrize("data", FINE.values(), ids=FINE)
-async def test_what_is_odd_and_fine(router: Running, data: bytes) -> None:
-    told = await send(router, data)
+async def test_what_is_odd_and_fine(served: Served, data: bytes) -> None:
+    told = await send(served, data)
 
     told = told.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert b" 200 " in told.split(b"\r\n")[0]
 
 
-async def test_requests_one_behind_the_other(router: Running) -> None:
+async def test_requests_one_behind_the_other(served: Served) -> None:
     """Answers come in the order of the requests."""
-    told = await send(router, GET + b"\r\n" + POST + CALL + GET.replace(b"healthz", b"nowhere") + b"\r\n")
+    told = await send(served, GET + b"\r\n" + POST + CALL + GET.replace(b"healthz", b"nowhere") + b"\r\n")
 
     statuses = [line.split()[1] for line in told.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
     assert told.count(b"HTTP/1.1 ") == 3
@@ -169,18 +170,18 @@ async def test_requests_one_behind_the_other(router: Running) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/v1/models", b"/healthz", b"/nowhere"])
-async def test_a_head_has_no_body(router: Running, path: bytes) -> None:
-    told = await send(router, b"HEAD %b HTTP/1.1\r\nHost: x\r\nx-api-key: KEY\r\n\r\n" % path)
+async def test_a_head_has_no_body(served: Served, path: bytes) -> None:
+    told = await send(served, b"HEAD %b HTTP/1.1\r\nHost: x\r\nx-api-key: KEY\r\n\r\n" % path)
 
     head, _, body = told.partition(b"\r\n\r\n")
     assert b" 404 " in head if path == b"/nowhere" else b" 200 " in head
     assert body == b""
 
 
-async def test_two_credentials_under_the_same_name(router: Running) -> None:
+async def test_two_credentials_under_the_same_name(served: Served) -> None:
     """No second key is smuggled in behind one that somebody in front has looked at."""
     told = await send(
-        router, b"GET /v1/key HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nAuthorization: Bearer other\r\n\r\n"
+        served, b"GET /v1/key HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nAuthorization: Bearer other\r\n\r\n"
     )
 
     assert told.split(b" ")[1] in (b"400", b"401")

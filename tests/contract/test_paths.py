@@ -11,18 +11,14 @@ from yarl import URL
 from router.settings import EndpointSettings, ModelSettings
 from router.testing import FakeUpstream, Running, json_answer
 
+from .conftest import Standing
 from .envelopes import anthropic_error, google_error, openai_error
 
 Start = Callable[..., Awaitable[Running]]
 ASK: dict[str, Any] = {"model": "echo/echo", "messages": [{"role": "user", "content": "hello"}]}
 
 
-@pytest.fixture
-async def router(start: Start) -> Running:
-    return await start(providers={"echo": {"plugin": "echo"}})
-
-
-async def ask(router: Running, method: str, path: str, body: Any = None, key: str | None = None) -> Any:
+async def ask(router: Running | Standing, method: str, path: str, body: Any = None, key: str | None = None) -> Any:
     """An answer whose path was sent exactly as it stands here."""
     headers = {"Authorization": f"Bearer {key or router.key}"}
     url = URL(router.url + path, encoded=True)
@@ -33,13 +29,13 @@ async def ask(router: Running, method: str, path: str, body: Any = None, key: st
 
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
-async def test_both_prefixes_with_and_without_a_slash(router: Running, prefix: str, slash: str) -> None:
-    id = (await ask(router, "POST", f"{prefix}/chat/completions{slash}", ASK)).headers["X-Generation-Id"]
+async def test_both_prefixes_with_and_without_a_slash(standing: Standing, prefix: str, slash: str) -> None:
+    id = (await ask(standing, "POST", f"{prefix}/chat/completions{slash}", ASK)).headers["X-Generation-Id"]
 
     for path in ("/models", "/models/count", "/models/echo/echo", "/providers", "/key", f"/generation/{id}", "/health"):
-        assert (await ask(router, "GET", prefix + path + slash)).status == 200
-    assert (await ask(router, "GET", f"{prefix}/generation{slash}?id={id}")).status == 200
-    assert (await ask(router, "GET", f"/healthz{slash}")).status == 200
+        assert (await ask(standing, "GET", prefix + path + slash)).status == 200
+    assert (await ask(standing, "GET", f"{prefix}/generation{slash}?id={id}")).status == 200
+    assert (await ask(standing, "GET", f"/healthz{slash}")).status == 200
 
 
 # --- ids with slashes ------------------------------------------------------------------------------------------------
@@ -48,8 +44,8 @@ async def test_both_prefixes_with_and_without_a_slash(router: Running, prefix: s
 @pytest.mark.parametrize(
     "path", ["echo/echo", "echo%2Fecho", "echo%2fecho", "echo%2Fecho/", "%65cho/echo", "echo/echo:free"]
 )
-async def test_ids_of_models_in_paths(router: Running, path: str) -> None:
-    answer = await ask(router, "GET", f"/v1/models/{path}")
+async def test_ids_of_models_in_paths(standing: Standing, path: str) -> None:
+    answer = await ask(standing, "GET", f"/v1/models/{path}")
 
     assert answer.status == 200
     assert (await answer.json())["id"] == "echo/echo"
@@ -81,8 +77,8 @@ def quoted(id: str) -> str:
 @pytest.mark.parametrize(
     "path", ["..%2F..%2Fetc%2Fpasswd", "%2e%2e/healthz", "a%00b", "%ff%fe", "a" * 3000, "%", "%zz"]
 )
-async def test_hostile_ids_are_models_that_are_not_there(router: Running, path: str) -> None:
-    answer = await ask(router, "GET", f"/v1/models/{path}")
+async def test_hostile_ids_are_models_that_are_not_there(standing: Standing, path: str) -> None:
+    answer = await ask(standing, "GET", f"/v1/models/{path}")
 
     error = await openai_error(answer, "not_found")
     assert len(error["message"]) < 700
@@ -90,9 +86,9 @@ async def test_hostile_ids_are_models_that_are_not_there(router: Running, path: 
 
 
 @pytest.mark.parametrize("id", ["gen-%00", "%2e%2e", "x" * 3000, "gen-'%20OR%201=1--", "gen-%F0%9F%8C%8D", "%ff"])
-async def test_hostile_ids_of_generations(router: Running, id: str) -> None:
+async def test_hostile_ids_of_generations(standing: Standing, id: str) -> None:
     for path in (f"/v1/generation/{id}", f"/v1/generation?id={id}"):
-        await openai_error(await ask(router, "GET", path), "not_found")
+        await openai_error(await ask(standing, "GET", path), "not_found")
 
 
 # --- nothing there ---------------------------------------------------------------------------------------------------
@@ -134,9 +130,9 @@ SHAPES = {"openai": openai_error, "anthropic": anthropic_error, "gemini": google
 @pytest.mark.parametrize(("surface", "path"), [(surface, path) for surface, paths in NOTHING.items() for path in paths])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_unknown_paths_are_404_in_the_shape_of_their_surface(
-    router: Running, surface: str, path: str, method: str
+    standing: Standing, surface: str, path: str, method: str
 ) -> None:
-    answer = await ask(router, method, path, ASK if method == "POST" else None)
+    answer = await ask(standing, method, path, ASK if method == "POST" else None)
 
     await SHAPES[surface](answer, "not_found")
     assert answer.headers["X-Request-Id"]
@@ -157,17 +153,17 @@ METHODS = [
 
 @pytest.mark.parametrize(("surface", "method", "path", "allowed"), METHODS)
 async def test_wrong_methods_are_told_the_right_ones(
-    router: Running, surface: str, method: str, path: str, allowed: set[str]
+    standing: Standing, surface: str, method: str, path: str, allowed: set[str]
 ) -> None:
-    answer = await ask(router, method, path)
+    answer = await ask(standing, method, path)
 
     await SHAPES[surface](answer, "method_not_allowed")
     assert allowed <= set(answer.headers["Allow"].split(", "))
 
 
-async def test_errors_of_all_surfaces_carry_the_same_headers(router: Running) -> None:
+async def test_errors_of_all_surfaces_carry_the_same_headers(standing: Standing) -> None:
     for path in ("/v1beta/nowhere", "/anthropic/v1/nowhere", "/nowhere"):
-        headers = (await ask(router, "GET", path)).headers
+        headers = (await ask(standing, "GET", path)).headers
         assert headers["X-Request-Id"].startswith("req_")
         assert headers["X-RateLimit-Limit"].isdigit()
         assert headers["Server"] == "onebox-router"

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 #: waits before the same candidate is asked again, in seconds
 AGAIN_S = (0.25, 2.0)
 LONGEST_RETRY_AFTER_S = 5.0
+#: what kinds of failure say about the availability of a model (api.md 4.2)
+UNAVAILABLE = {
+    "rate_limit_exceeded": "capacity_exhausted",
+    "provider_overloaded": "temporarily_unavailable",
+    "not_found": "model_unavailable_upstream",
+}
 
 
 class Attempts:
@@ -201,7 +207,23 @@ def _with_history(call: Call, error: UpstreamError) -> UpstreamError:
     earlier = _history(call)[:-1]
     if earlier:
         error.metadata.setdefault("previous_errors", earlier)
+    if error.availability is None and (code := UNAVAILABLE.get(error.kind)):
+        error.availability = _availability(call, code, error.retry_after_s)
     return error
+
+
+def _availability(call: Call, code: str, retry_after_s: float | None) -> dict[str, Any]:
+    """Why no endpoint of the model could answer, for clients that choose another one themselves."""
+    told: dict[str, Any] = {
+        "code": code,
+        "retryable": code != "model_unavailable_upstream",
+        "requested_models": [name for name in (call.head.model, *call.head.models) if name],
+        "affected_providers": sorted({attempt.candidate.provider.slug for attempt in call.attempts}),
+        "docs_url": "/docs",
+    }
+    if retry_after_s is not None:
+        told["retry_after"] = math.ceil(retry_after_s)
+    return told
 
 
 def _last(call: Call) -> UpstreamError:

@@ -257,7 +257,7 @@ class Provider:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             trust_env=False,
-            skip_auto_headers=("User-Agent",),
+            headers={"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "onebox-router"},
             max_line_size=16384,
             max_field_size=16384,
         )
@@ -282,15 +282,12 @@ class Provider:
             await self.open()
             assert self._session is not None
         outgoing = await self.sign(outgoing, credential.secret)
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "onebox-router"}
-        headers.update(self.settings.headers)
-        headers.update(outgoing.headers)
         try:
             return await self._session.request(
                 outgoing.method,
                 self.url(outgoing.path),
                 data=outgoing.body or None,
-                headers=headers,
+                headers={**self.settings.headers, **outgoing.headers},
                 allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError as error:

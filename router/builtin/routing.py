@@ -129,7 +129,7 @@ class Routing:
                 _not_there(candidate)
                 or (call.identity and _not_for(call.identity, endpoint))
                 or (forced and not _is(endpoint, forced) and f"allowed_providers: X-Router-Provider is {forced}")
-                or _misfit(call.head, endpoint)
+                or _misfit(call.head, endpoint, own=call.dialect.name in endpoint.provider.speaks)
                 or (preferences is not NO_PREFERENCES and _unwanted(call.head, endpoint, preferences))
             )
             if reason:
@@ -214,8 +214,9 @@ def _not_for(identity: Identity, endpoint: Endpoint) -> str | None:
     return None
 
 
-def _misfit(head: Head, endpoint: Endpoint) -> str | None:
-    """Why the model cannot serve the request. A model without known facts is given the benefit of the doubt."""
+def _misfit(head: Head, endpoint: Endpoint, *, own: bool = False) -> str | None:
+    """Why the model cannot serve the request. A model without known facts is given the benefit of the doubt, and so is one whose `own`
+    API the client speaks, where that API knows of more (betas make contexts longer)."""
     model = endpoint.model
     if "text" not in model.output_modalities:
         return "modality: the model does not chat"
@@ -223,6 +224,8 @@ def _misfit(head: Head, endpoint: Endpoint) -> str | None:
         return None
     if head.modalities and not head.modalities <= set(model.input_modalities):
         return f"modality: it takes {', '.join(model.input_modalities)}"
+    if own and head.capped:
+        return None
     wanted = 0 if head.capped else head.max_tokens or 0
     if model.context_length < head.prompt_tokens + wanted:
         return f"context_length: {model.context_length}"

@@ -300,3 +300,16 @@ async def test_counting_is_free_and_never_in_vain(serve: Any, upstream: FakeUpst
     assert (await nonsense.json())["type"] == "error"
     key = (await (await router.get("/v1/key")).json())["data"]
     assert key["usage"] == 0
+
+
+async def test_claude_itself_judges_the_length_of_a_prompt(serve: Any, upstream: FakeUpstream):
+    """Betas make its context longer than the catalogue says; for others the catalogue holds."""
+    long = [{"role": "user", "content": "word " * 400_000}]
+    endpoints = [EndpointSettings(provider="chat", model="small-1")]
+    router = await serve(models={"me/small": ModelSettings(endpoints=endpoints, context_length=8000)})
+    upstream.will(json_answer(MESSAGE))
+
+    own = await router.post("/v1/messages", {"model": "claude/claude-haiku-4-5", "max_tokens": 50, "messages": long})
+    other = await router.post("/v1/messages", {"model": "me/small", "max_tokens": 50, "messages": long})
+
+    assert (own.status, other.status) == (200, 404)

@@ -27,6 +27,9 @@ _KNOWN = frozenset(
         *("content_block_start", "content_block_delta", "content_block_stop"),
     }
 )
+#: how a delta begins
+_DELTA = b"event: content_block_delta\ndata: "
+_NO_DELTA = wire.Delta()
 #: blocks that say nothing yet when they begin
 _SILENT = ("text", "thinking")
 
@@ -88,14 +91,17 @@ class Tap:
 
     def _frame(self, whole: bytes) -> bytes:
         """One frame as the client gets it now."""
+        if whole.startswith(_DELTA) and whole.find(b"\n", len(_DELTA)) == len(whole) - 2:
+            self._delta(_decode(memoryview(whole)[len(_DELTA) :]).delta or _NO_DELTA)  # as nearly all of them
+            return whole
         data = data_of(whole)
         if not data:
             self._no_event(whole)
             return whole
         event = _decode(data)
         match event.type:
-            case "content_block_delta" if event.delta is not None:
-                self._delta(event.delta)
+            case "content_block_delta":
+                self._delta(event.delta or _NO_DELTA)
             case "content_block_start":
                 self._block(event.content_block)
             case "message_start":
@@ -206,7 +212,7 @@ class Tap:
         )
 
 
-def _decode(data: bytes) -> wire.Frame:
+def _decode(data: bytes | memoryview) -> wire.Frame:
     """One event. One of a kind that we do not know may have any form: it goes on as it is."""
     try:
         return wire.decode_frame(data)

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import ClientSession
 from aiohttp_sse_client.client import EventSource, MessageEvent
 
-from .errors import UpstreamUnavailable
+from .errors import StreamTruncated, UpstreamUnavailable
 
 __all__ = ["Frames", "MessageEvent", "frame", "open_events"]
 
@@ -131,10 +131,13 @@ class LineSplitter:
         return [self._decode(line) for line in complete]
 
     def close(self) -> list[str]:
-        """The line at the end that nothing ended."""
+        """The line at the end that nothing ended. Raises StreamTruncated where it ends within a character."""
         data = b"".join(self._parts)
         self._parts.clear()
-        return [self._decode(data)] if data else []
+        try:
+            return [self._decode(data)] if data else []
+        except UpstreamUnavailable as error:
+            raise StreamTruncated("the upstream's stream ended within a character") from error
 
     def _keep(self, rest: bytes) -> None:
         if rest:

@@ -20,8 +20,8 @@ _KNOWN = {
 }
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-#: documents that are plain text, by their media type
-_PLAIN = re.compile(r"text/|application/(?:json|xml|x-yaml|yaml|javascript)")
+#: documents that are plain text, by their media type; text/* is text already
+_PLAIN = re.compile(r"application/(?:json|xml|x-yaml|yaml|javascript)")
 
 
 def fit(messages: list[Message], *, thinks: bool) -> tuple[list[Message], set[str]]:

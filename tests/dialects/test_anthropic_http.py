@@ -304,7 +304,7 @@ async def test_counting_is_free_and_never_in_vain(serve: Any, upstream: FakeUpst
 
 async def test_claude_itself_judges_the_length_of_a_prompt(serve: Any, upstream: FakeUpstream):
     """Betas make its context longer than the catalogue says; for others the catalogue holds."""
-    long = [{"role": "user", "content": "word " * 400_000}]
+    long = [{"role": "user", "content": "word" * 201_000}]
     endpoints = [EndpointSettings(provider="chat", model="small-1")]
     router = await serve(models={"me/small": ModelSettings(endpoints=endpoints, context_length=8000)})
     upstream.will(json_answer(MESSAGE))

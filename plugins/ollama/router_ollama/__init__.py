@@ -36,13 +36,13 @@ CLOUD = "https://ollama.com"
 
 class OllamaSettings(ProviderSettings):
     """`[providers.<slug>]`. `num_ctx` is how many tokens of context models are loaded with (Ollama's own default cuts longer prompts
-    off without a word), `keep_alive` how long they stay loaded ("5m", "-1")."""
+    off without a word), `keep_alive` how long they stay loaded ("5m"; seconds; -1 for ever)."""
 
     base_url: str = HERE
     discover: bool | None = None  # type: ignore[assignment]  # None: yes, but for the cloud
     local: bool | None = None  # type: ignore[assignment]
     num_ctx: int | None = None
-    keep_alive: str | None = None
+    keep_alive: str | int | None = None
 
 
 class Ollama(Provider):

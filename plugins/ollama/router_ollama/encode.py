@@ -41,7 +41,11 @@ _decode = msgspec.json.Decoder().decode
 
 
 def chat(
-    request: ChatRequest, *, reasons: bool | None = None, num_ctx: int | None = None, keep_alive: str | None = None
+    request: ChatRequest,
+    *,
+    reasons: bool | None = None,
+    num_ctx: int | None = None,
+    keep_alive: str | int | None = None,
 ) -> Outgoing:
     """The upstream's request. `reasons`: the model thinks when asked; None where nobody knows."""
     dropped = [name for name in _UNKNOWN if getattr(request, name) not in (None, False)]

@@ -4,15 +4,22 @@ reason and usage."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
+from router_gemini import Gemini
+
+from router.dialects.gemini_generate import GeminiGenerate
+from router.provider import Timeouts
 
 from .expected import Choice, Failure, Reply, expected
 from .gemini_client import ask, events_of, failure, post
+from .normal import camel, gemini_normal
 from .recordings import MISSING, Recording, chat_recordings
 from .replays import EXCLUDED, REFRAMED, same_ids, splits, streams
 from .stage import Stage, config, start_router
@@ -25,6 +32,9 @@ GOOGLES = [each for each in REPLAYED if each.dialect == "gemini-generate"]
 NOTHING = [pytest.param(None, "", marks=pytest.mark.skip(reason=MISSING))]
 OWN = [pytest.param(each, split, id=f"{each.name}-{split}") for each in GOOGLES for split in splits(each)] or NOTHING
 ARRAYS = [pytest.param(each, "pieces", id=f"{each.name}-pieces") for each in GOOGLES if streams(each)] or NOTHING
+ASKED = [pytest.param(each, id=each.name) for each in GOOGLES if each.asked is not None] or [
+    pytest.param(None, marks=pytest.mark.skip(reason=MISSING))
+]
 OTHERS = [
     pytest.param(each, "pieces" if streams(each) else "whole", id=f"{each.name}-pieces")
     for each in REPLAYED
@@ -34,6 +44,9 @@ CROSSED = [
     pytest.param(each, "pieces", id=f"{each.name}-crossed") for each in REPLAYED if each.name not in REFRAMED
 ] or NOTHING
 
+BASE64 = re.compile(r'"data": "[^"]*"')
+DIALECT = GeminiGenerate()
+GOOGLE = Gemini("google", Gemini.Settings(plugin="gemini", api_key="key"), Timeouts())
 #: the thoughts of models are part of the recordings
 SHOWN = {"thinkingConfig": {"includeThoughts": True}}
 
@@ -69,6 +82,31 @@ def question(recording: Recording) -> dict[str, Any]:
 def model(recording: Recording) -> str:
     """A suffix such as ":free" means something to the router as well."""
     return recording.model.split(":")[0]
+
+
+@pytest.mark.parametrize("recording", ASKED)
+async def test_recorded_requests_survive_the_hub(recording: Recording) -> None:
+    """As they go when a plugin wants to see them: nothing that Google was told is lost."""
+    assert recording.asked is not None
+    body = json.dumps(recording.asked).encode()
+    head = DIALECT.peek(body, {"model": model(recording)}, "stream" if streams(recording) else "chat")
+
+    sent = GOOGLE.encode(replace(DIALECT.decode(head), model=model(recording))).body
+
+    recorded = recording.asked
+    assert everything(json.loads(sent), recorded) == everything(recorded, recorded)
+
+
+def everything(body: dict[str, Any], recorded: dict[str, Any]) -> dict[str, Any]:
+    """A request in one spelling, with what no chat request could carry."""
+    spelt = camel(body)
+    tools = [{name: value} for tool in spelt.pop("tools", []) for name, value in tool.items()]
+    functions = [tool for tool in tools if "functionDeclarations" in tool]
+    normal = gemini_normal(spelt | ({"tools": functions} if functions else {}), recorded)
+    kept = {name: value for name, value in spelt.items() if name in ("safetySettings", "labels", "cachedContent")}
+    told = normal | kept | {"server tools": [tool for tool in tools if tool not in functions]}
+    # base64 in either alphabet
+    return json.loads(BASE64.sub(lambda found: found[0].replace("-", "+").replace("_", "/"), json.dumps(told)))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(("recording", "split"), OWN)

@@ -127,7 +127,9 @@ class Contents:
         outside: list[Part | Raw] = []
         for part in self._parts(part for part in result.content if not isinstance(part, Text)):
             kind = part.inline_data.mime_type if isinstance(part, Part) and part.inline_data else None
-            if self._traits.media_results and isinstance(part, Part) and kind and kind.startswith(_IN_RESULTS):
+            if self._own and isinstance(part, Part) and (part.inline_data or part.file_data):
+                inside.append(part)
+            elif self._traits.media_results and isinstance(part, Part) and kind and kind.startswith(_IN_RESULTS):
                 inside.append(Part(inline_data=part.inline_data))
             else:
                 outside.append(part)

@@ -313,14 +313,20 @@ class Provider:
         return url
 
     def cleaned(self, error: UpstreamError) -> UpstreamError:
-        """The error with every credential of this provider masked and its message cut to 500 characters."""
-        message = error.message
+        """The error with every credential of this provider masked in what the upstream said, and that cut to 500 characters."""
+        error.message = self._masked(error.message)[:500]
+        error.args = (error.message,)
+        if error.provider_code:
+            error.provider_code = self._masked(error.provider_code)[:100]
+        if error.param:
+            error.param = self._masked(error.param)[:100]
+        return error
+
+    def _masked(self, text: str) -> str:
         for credential in self.credentials:
             if credential.secret:
-                message = message.replace(credential.secret, "***")
-        error.message = KEY_SHAPED.sub("***", message)[:500]
-        error.args = (error.message,)
-        return error
+                text = text.replace(credential.secret, "***")
+        return KEY_SHAPED.sub("***", text)
 
 
 #: text shaped like a key of any provider: it may be another one's, echoed by the upstream

@@ -82,7 +82,7 @@ def checked(status: int, content_type: str, body: Any, kind: str | None = None) 
     assert error["code"] == body["code"] == metadata["error_code"]
     assert error["code"] in {row.code, *CODES.get(metadata["error_type"], ())}
     assert isinstance(error["message"], str)
-    assert 10 < len(error["message"]) < 1000
+    assert 1 < len(error["message"]) < 1000
     assert error["param"] is None or isinstance(error["param"], str)
     assert body["request_id"].startswith("req_")
     return error

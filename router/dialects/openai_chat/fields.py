@@ -56,7 +56,7 @@ def _bad(name: str, message: str, wanted: str) -> BadRequest:
     place = name + (found[1].replace("[...]", "") if found else "")
     words = message[: found.start()] if found else message
     if unknown := re.search(r"unknown field `(.*)`", words):
-        place = f"{place}.{unknown[1]}"
+        place = f"{place}.{unknown[1][:80]}"
         return BadRequest(f"{place}: unknown key", param=place)
     if missing := re.search(r"missing required field `(.*)`", words):
         place = f"{place}.{missing[1]}"

@@ -40,7 +40,7 @@ def test_those_with_a_key_or_a_server_exist_without_configuration() -> None:
 
     assert offers["groq"].environment == "GROQ_API_KEY"
     assert offers["lmstudio"].probe == "http://127.0.0.1:1234/v1/models"
-    assert offers.keys() == PRESETS.keys() - {"sglang"}
+    assert offers.keys() == PRESETS.keys() - {"sglang", "ollama"}
     assert len(offers) == len(Compatible.automatic)
     for slug, offer in offers.items():
         assert offer.settings == {"preset": slug}

@@ -208,24 +208,25 @@ UPSTREAM: dict[str, tuple[Handler, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("answer", "kind", "words", "availability"), UPSTREAM.values(), ids=UPSTREAM)
 async def test_what_upstreams_say(
-    router: Running, upstream: FakeUpstream, answer: Handler, kind: str, words: str, availability: str, stream: bool
+    router: Running, upstream: FakeUpstream, answer: Handler, kind: str, words: str, availability: str
 ) -> None:
     """The same error plain and streamed, since nothing has been sent yet."""
     upstream.will(answer)
 
-    got = await router.post(CHAT, ASK | {"stream": stream})
+    for stream in (False, True):
+        model = f"fake/m-{stream}"
+        got = await router.post(CHAT, ASK | {"model": model, "stream": stream})
 
-    error = await openai_error(got, kind)
-    assert words in error["message"]
-    assert error["metadata"]["provider_name"] == "fake"
-    assert error.get("availability", {}).get("code", "") == availability
-    if availability:
-        assert error["availability"]["affected_providers"] == ["fake"]
-        assert error["availability"]["requested_models"] == ["fake/m"]
-    assert UPSTREAM_KEY not in await got.text()
+        error = await openai_error(got, kind)
+        assert words in error["message"]
+        assert error["metadata"]["provider_name"] == "fake"
+        assert error.get("availability", {}).get("code", "") == availability
+        if availability:
+            assert error["availability"]["affected_providers"] == ["fake"]
+            assert error["availability"]["requested_models"] == [model]
+        assert UPSTREAM_KEY not in await got.text()
 
 
 async def test_an_upstream_that_is_not_there(start: Start) -> None:
@@ -291,21 +292,21 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("answer", SECRETS.values(), ids=SECRETS)
 async def test_what_an_upstream_says_is_cut_and_cleaned(
-    router: Running, upstream: FakeUpstream, answer: Handler, stream: bool
+    router: Running, upstream: FakeUpstream, answer: Handler
 ) -> None:
     upstream.will(answer)
 
-    got = await router.post(CHAT, ASK | {"stream": stream})
+    for stream in (False, True):
+        got = await router.post(CHAT, ASK | {"model": f"fake/m-{stream}", "stream": stream})
 
-    text = await got.text()
-    error = await openai_error(got, "invalid_request" if got.status == 400 else "provider_unavailable")
-    assert len(error["message"]) <= 500
-    assert len(text) < 2500
-    for secret in (UPSTREAM_KEY, "sk-proj-q1W2e3R4", "<html", "nginx", "10.0.0.7"):
-        assert secret not in text
+        text = await got.text()
+        error = await openai_error(got, "invalid_request" if got.status == 400 else "provider_unavailable")
+        assert len(error["message"]) <= 500
+        assert len(text) < 2500
+        for secret in (UPSTREAM_KEY, "sk-proj-q1W2e3R4", "<html", "nginx", "10.0.0.7"):
+            assert secret not in text
 
 
 async def test_a_key_in_an_error_inside_of_a_stream(router: Running, upstream: FakeUpstream) -> None:

@@ -177,6 +177,8 @@ class Frames:
             self._parts.clear()
             self._size = 0
         if b"\r" in piece:
+            if piece.endswith(b"\r\n\r\n") and piece.count(b"\n") == piece.count(b"\r") == 2:
+                return [piece]  # one whole event of one line, as most pieces are
             return self._feed_carriage_returns(piece)
         *frames, rest = piece.split(b"\n\n")
         self._keep(rest)
@@ -224,6 +226,8 @@ def data_of(frame: bytes) -> bytes:
     """The data of a frame, as the event source would give it; b"" where it has none (a comment)."""
     if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n", 0, -2) < 0:
         return frame[6:-2]
+    if frame.startswith(b"data: ") and frame.endswith(b"\r\n\r\n") and frame.count(b"\n") == frame.count(b"\r") == 2:
+        return frame[6:-4]
     parts = []
     for line in frame.removeprefix(_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         if line.startswith(b"data:"):

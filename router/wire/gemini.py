@@ -424,6 +424,7 @@ class PeekedPart(Wire):
 
     text: str | None = None
     thought: bool | None = None
+    thought_signature: str | None = None
     inline_data: PeekedBlob | None = None
     file_data: PeekedBlob | None = None
     function_call: PeekedCall | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _decode = msgspec.json.Decoder(wire.SeenAnswer).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_failure = msgspec.json.Decoder(wire.Failure).decode
+_COUNTS = wire.UsageMetadata.__struct_fields__
 _VERSION = re.compile(r"gemini-(\d+)")
 #: HTTP statuses of errors that came with status 200 and name no number
 _STATUSES = {
@@ -59,7 +60,7 @@ class Reading:
         #: an answer has come, or a refusal of the prompt
         self.begun = False
         self._call = call
-        self._counted = wire.UsageMetadata()
+        self._counted: wire.UsageMetadata | None = None
         self._queries = 0
         self._model = ""
         self._blocked: str | None = None
@@ -136,10 +137,11 @@ class Reading:
 
     def _count(self, more: wire.UsageMetadata) -> None:
         """Field by field: a later answer that leaves a count out, or has 0, erases nothing."""
-        counted = self._counted
-        for name in wire.UsageMetadata.__struct_fields__:
-            if value := getattr(more, name):
-                setattr(counted, name, value)
+        if (before := self._counted) is not None:
+            for name in _COUNTS:
+                if not getattr(more, name):
+                    setattr(more, name, getattr(before, name))
+        counted = self._counted = more
         outcome = self._call.outcome
         outcome.service_tier = counted.service_tier
         if counted.prompt_token_count or counted.candidates_token_count or counted.thoughts_token_count:
@@ -169,7 +171,7 @@ def usage_of(counted: wire.UsageMetadata, searches: int = 0) -> Usage:
 
 
 def _of(details: list[wire.ModalityTokens] | None, modality: str) -> int:
-    return sum(each.token_count or 0 for each in details or () if each.modality == modality)
+    return sum(each.token_count or 0 for each in details if each.modality == modality) if details else 0
 
 
 def failure(call: Call, body: bytes) -> UpstreamError:

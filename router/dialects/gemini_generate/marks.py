@@ -19,7 +19,7 @@ from ...model import Reasoning
 FORMAT = "google-gemini-v1"
 #: its length is a multiple of three, so that base64 always begins in the same way
 _MAGIC = b"router.v1:::"
-MARK = base64.b64encode(_MAGIC)
+MARK = base64.b64encode(_MAGIC).decode()
 
 
 class Packed(NamedTuple):
@@ -41,7 +41,7 @@ def pack(before: list[Reasoning], after: list[Reasoning]) -> str:
 
 def unpack(signature: str) -> Packed | None:
     """The pieces in a signature of ours, None for one of Google's. What somebody has cut short holds none."""
-    if not signature.startswith(MARK.decode()):
+    if not signature.startswith(MARK):
         return None
     try:
         return _decode(base64.b64decode(standard(signature))[len(_MAGIC) :])

@@ -61,8 +61,6 @@ def peek(body: bytes, model: str, operation: str, plugins: frozenset[str] = PLUG
     routing(head, values | {"model": model_of(model)})
     wanted_plugins(head, values, plugins)
     head.stream = operation == "stream"
-    # a signature of ours is of no use to Google
-    head.hub_only = MARK in body
     _config(head, peeked)
     _tools(head, peeked)
     _contents(head, members)
@@ -198,6 +196,8 @@ def _contents(head: Head, members: dict[str, Raw]) -> None:
                 param=f"contents[{index}].role",
             )
         for part in as_list(content.parts):
+            if part.thought_signature is not None and part.thought_signature.startswith(MARK):
+                head.hub_only = True  # a signature of ours is of no use to Google
             size, modality = _weigh(part)
             chars += size
             if modality:

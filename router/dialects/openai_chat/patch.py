@@ -41,9 +41,9 @@ def patch(call: Call, candidate: Candidate) -> bytes:
         members["messages"] = plain_messages(members["messages"])
     if isinstance(tags := peeked.values.get("metadata", {}).get("tags"), list):
         members["metadata"] = Raw(wire.encode(peeked.values["metadata"] | {"tags": ",".join(tags)}))
-    before = members.keys() - _OWN_FORMS
+    before = list(members)
     candidate.provider.raw_patch("openai.chat", members, candidate)
-    call.dropped = sorted(before - members.keys())
+    call.dropped = sorted([name for name in before if name not in members and name not in _OWN_FORMS])
     call.warnings = list(head.warnings)
     return wire.encode(members)
 

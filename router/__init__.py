@@ -63,7 +63,7 @@ from .model import (
 )
 from .openai_compatible import OpenAICompatible
 from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream, error_of, load_catalogue
-from .sse import MessageEvent
+from .sse import MessageEvent, open_lines
 
 __version__ = "1.0.0"
 
@@ -137,4 +137,5 @@ __all__ = [
     "error_of",
     "hookimpl",
     "load_catalogue",
+    "open_lines",
 ]

@@ -18,7 +18,7 @@ from aiohttp_sse_client.client import EventSource, MessageEvent
 
 from .errors import StreamTruncated, UpstreamUnavailable
 
-__all__ = ["Frames", "MessageEvent", "frame", "open_events"]
+__all__ = ["Frames", "MessageEvent", "frame", "open_events", "open_lines"]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = codecs.BOM_UTF8
@@ -85,6 +85,13 @@ class _OpenResponse:
 
 
 _NEVER: Any = object()
+
+
+async def open_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[MessageEvent]:
+    """The same for a body of one JSON object a line: an event for each line that is not empty. Raises as `open_events` does."""
+    async for line in lines(pieces):
+        if line:
+            yield MessageEvent(type="message", message="", data=line, origin="", last_event_id="")
 
 
 async def lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[str]:

@@ -149,8 +149,12 @@ class OpenAICompatible(Provider):
 
     def encode(self, request: ChatRequest) -> Outgoing:
         """The request as a body of this upstream."""
-        body, dropped, warnings = encode.body(request, self)
+        body, dropped, warnings = self.body(request)
         return Outgoing(path="/chat/completions", body=wire.encode(body), dropped=dropped, warnings=warnings)
+
+    def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[str], list[str]]:
+        """The body before it is written, the members that could not be expressed, and warnings. For deviations that need all of it."""
+        return encode.body(request, self)
 
     def decode(self, body: bytes) -> Reply:
         """A whole answer."""

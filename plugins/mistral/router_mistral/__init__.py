@@ -23,7 +23,6 @@ from router import (
     hookimpl,
     load_catalogue,
 )
-from router.openai_compatible import encode as chat
 
 from . import errors
 from .messages import fit
@@ -145,9 +144,9 @@ class Mistral(OpenAICompatible):
         for name in members.keys() - KNOWN:
             del members[name]
 
-    def encode(self, request: ChatRequest) -> Outgoing:
+    def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[str], list[str]]:
         """The request in Mistral's form."""
-        body, dropped, warnings = chat.body(request, self)
+        body, dropped, warnings = super().body(request)
         if "random_seed" in body:
             dropped.remove("seed")
         if request.temperature is not None and request.temperature > MAX_TEMPERATURE:
@@ -155,9 +154,7 @@ class Mistral(OpenAICompatible):
         if any(tool.server is not None for tool in request.tools):
             dropped.append("tools")
         body["messages"], lost = fit(body["messages"], thinks=self.reasons(request.model))
-        return Outgoing(
-            path="/chat/completions", body=_encode(body), dropped=sorted({*dropped, *lost}), warnings=warnings
-        )
+        return body, sorted({*dropped, *lost}), warnings
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What went wrong, in Mistral's forms."""
@@ -195,7 +192,6 @@ class _List(Struct):
 
 
 _decode_list = msgspec.json.Decoder(_List).decode
-_encode = msgspec.json.Encoder().encode
 
 
 @hookimpl

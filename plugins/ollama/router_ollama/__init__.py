@@ -24,10 +24,10 @@ from router import (
     UpstreamUnavailable,
     hookimpl,
     load_catalogue,
+    open_lines,
 )
 
 from . import decode, encode, failures
-from .lines import messages
 from .shown import Shown, shown
 
 HERE = "http://127.0.0.1:11434"
@@ -79,7 +79,7 @@ class Ollama(Provider):
 
     def messages(self, upstream: Upstream) -> AsyncIterator[MessageEvent]:
         """Ollama streams one JSON object a line."""
-        return messages(upstream.pieces())
+        return open_lines(upstream.pieces())
 
     def decode(self, body: bytes) -> Reply:
         """A whole answer."""

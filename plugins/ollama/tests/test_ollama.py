@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from router_ollama import CLOUD, Ollama, OllamaSettings
-from router_ollama.lines import messages
 
 from router.errors import BadRequest, StreamTruncated, UpstreamUnavailable
 from router.model import (
@@ -40,6 +39,7 @@ from router.model import (
 )
 from router.provider import Outgoing, Timeouts
 from router.settings import FetchSettings, Settings
+from router.sse import open_lines
 from router.testing import FakeUpstream, json_answer, running
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -73,7 +73,7 @@ async def events_of(pieces: list[bytes]) -> list[Event]:
         for piece in pieces:
             yield piece
 
-    return [event async for event in made().events(messages(come()))]
+    return [event async for event in made().events(open_lines(come()))]
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_an_error_behind_some_text() -> None:
     async def come() -> AsyncIterator[bytes]:
         yield recorded("error_inside")
 
-    events = made().events(messages(come()))
+    events = made().events(open_lines(come()))
     assert [await anext(events), await anext(events)] == [Start(model="qwen3:8b"), TextDelta(text="Half")]
     with pytest.raises(UpstreamUnavailable, match="unexpected EOF"):
         await anext(events)

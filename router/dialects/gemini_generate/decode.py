@@ -59,7 +59,8 @@ def decode(head: Head) -> ChatRequest:
     request.response_format = _response_format(peeked)
     if rest := _rest_of_config(peeked, formed=request.response_format is not None):
         extra["generationConfig"] = Raw(encode_json(rest))
-    if "toolConfig" in members and (rest := _rest_of_tool_config(members["toolConfig"], peeked)):
+    configured = members.get("toolConfig", wire.NOTHING)
+    if given(configured) and (rest := _rest_of_tool_config(configured, peeked)):
         extra["toolConfig"] = Raw(encode_json(rest))
     _service_tier(request, members, extra)
     request.extra = extra

@@ -66,7 +66,7 @@ class Program:
         while line := (await self._process.stdout.readline()).decode():
             if found := re.match(pattern, line):
                 return found[1]
-        raise AssertionError(self.log.read_text())
+        raise AssertionError(self.log.read_text()[-2000:])
 
     def signal(self, which: signal.Signals) -> None:
         """Send a signal."""

@@ -63,16 +63,18 @@ def breaks(lane: Lane, stream: bool) -> Handler:
 # --- what the client does --------------------------------------------------------------------------------------------
 
 
-async def stays(conversation: Talk) -> None:
+async def stays(conversation: Talk, play: Stage) -> None:
     await conversation.end()
 
 
-async def leaves_at_once(conversation: Talk) -> None:
+async def leaves_before(conversation: Talk, play: Stage) -> None:
+    """When the last upstream has been asked; a moment later the reservation is on disk."""
+    await eventually(lambda: play.upstreams[-1].asked)
     await asyncio.sleep(0.15)
     conversation.leave()
 
 
-async def leaves_after_the_first_bytes(conversation: Talk) -> None:
+async def leaves_after(conversation: Talk, play: Stage) -> None:
     await conversation.head()
     if "event-stream" in conversation.headers["content-type"]:
         await conversation.until(WORDS[1].encode())
@@ -92,7 +94,7 @@ class Case:
     """
 
     upstreams: tuple[Answer, ...]
-    client: Callable[[Talk], Any] = stays
+    client: Callable[[Talk, Stage], Any] = stays
     headers: Mapping[str, str] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     http: int = 200
@@ -110,7 +112,7 @@ class Case:
 FAILED = Case((fails(500),), status="error", finish=None, charged="nothing", attempts=(0,), failures=1)
 CANCELLED = replace(
     FAILED,
-    client=leaves_at_once,
+    client=leaves_before,
     http=0,
     status="cancelled",
     row_http=499,
@@ -119,7 +121,7 @@ CANCELLED = replace(
     left=1,
     failures=0,
 )
-SOON = {"X-Router-Timeout": "0.25"}
+SOON = {"X-Router-Timeout": "0.4"}
 LATE = replace(FAILED, headers=SOON, http=408, row_http=408, code="request_timeout", attempts=(-1,), left=1, failures=0)
 SILENT = replace(FAILED, http=504, row_http=504, code="upstream_timeout", left=1)
 UNAVAILABLE = replace(FAILED, http=502, row_http=502, code="upstream_error")
@@ -149,8 +151,8 @@ CASES: dict[str, tuple[Case, Case]] = {
         replace(CANCELLED, upstreams=(begins_and_breaks, never), asked=(1, 1), attempts=(0, -1), failures=1),
     ),
     "client_gone_after_the_first_byte": (
-        Case((large,), client=leaves_after_the_first_bytes),
-        replace(CANCELLED, upstreams=(halts,), client=leaves_after_the_first_bytes, http=200, charged="estimate"),
+        Case((large,), client=leaves_after),
+        replace(CANCELLED, upstreams=(halts,), client=leaves_after, http=200, charged="estimate"),
     ),
     "cut_before_content": (replace(UNAVAILABLE, upstreams=(begins_and_breaks,)),) * 2,
     "cut_after_content": (
@@ -164,8 +166,8 @@ CASES: dict[str, tuple[Case, Case]] = {
     ),
     "no_first_token": (replace(SILENT, upstreams=(never,), timeouts={"first_token_seconds": 0.2}),) * 2,
     "idle": (
-        replace(SILENT, upstreams=(halts,), timeouts={"idle_seconds": 0.2}),
-        in_the_stream(replace(SILENT, upstreams=(halts,), timeouts={"idle_seconds": 0.2})),
+        replace(SILENT, upstreams=(halts,), timeouts={"idle_seconds": 0.3}),
+        in_the_stream(replace(SILENT, upstreams=(halts,), timeouts={"idle_seconds": 0.3})),
     ),
 }
 PARAMETERS = [
@@ -181,7 +183,7 @@ async def test_exactly_once(tmp_path: Path, lane: Lane, stream: bool, case: Case
     answers = [[answer(lane, stream)] for answer in case.upstreams]
     async with stage(tmp_path, lane, *answers, timeouts=case.timeouts) as play:
         async with talk(play.router.url, play.router.key, {"stream": stream}, case.headers) as conversation:
-            await case.client(conversation)
+            await case.client(conversation, play)
             if conversation.whole and case.status == "ok":
                 assert_booked(play.books.rows(), conversation)
             elif case.left:
@@ -297,7 +299,7 @@ async def test_what_the_upstream_says_all_along_is_no_estimate(tmp_path: Path) -
     upstream = sends(RELAYED.opening(), RELAYED.says(WORDS[0]), said, FOREVER)
     async with stage(tmp_path, RELAYED, [upstream]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
-            await leaves_after_the_first_bytes(conversation)
+            await leaves_after(conversation, play)
         row = (await play.books.come(1))[0]
 
         assert (row.status, row.input, row.output, row.estimated) == ("cancelled", INPUT, 4, False)
@@ -308,7 +310,7 @@ async def test_a_prompt_that_the_upstream_has_counted_is_not_estimated(tmp_path:
     """Most of a long prompt may come from the cache, at a tenth of the price. Only the output is a guess."""
     async with stage(tmp_path, TRANSLATED, [TRANSLATED.breaks(FOREVER, stream=True)]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
-            await leaves_after_the_first_bytes(conversation)
+            await leaves_after(conversation, play)
         row = (await play.books.come(1))[0]
 
         assert (row.input, row.output, row.estimated) == (INPUT, -(-len(BROKEN_OFF) // 4), True)
@@ -319,7 +321,7 @@ async def test_text_of_an_attempt_that_failed_is_not_charged_to_a_client_that_le
     """The first upstream streams though nobody asked for a stream, and breaks off; the client has seen nothing of it."""
     async with stage(tmp_path, lane, [lane.breaks(CUT, stream=True)], [silent]) as play:
         async with talk(play.router.url, play.router.key) as conversation:
-            await leaves_at_once(conversation)
+            await leaves_before(conversation, play)
         row = (await play.books.come(1))[0]
 
         assert (row.status, row.charge, row.output) == ("cancelled", 0, 0)
@@ -330,7 +332,8 @@ async def test_text_of_an_attempt_that_failed_is_not_charged_to_a_client_that_le
 async def test_a_client_that_leaves_between_two_attempts_pays_nothing(tmp_path: Path, lane: Lane) -> None:
     async with stage(tmp_path, lane, [lane.fails(500)]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
-            await asyncio.sleep(0.1)
+            await eventually(lambda: play.upstreams[0].finished)
+            await asyncio.sleep(0.05)
             conversation.leave()
         row = (await play.books.come(1))[0]
 
@@ -388,7 +391,7 @@ async def test_the_record_of_a_call_that_was_left(tmp_path: Path) -> None:
     """What `GET /generation` says of it."""
     async with stage(tmp_path, TRANSLATED, [TRANSLATED.breaks(FOREVER, stream=True)]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
-            await leaves_after_the_first_bytes(conversation)
+            await leaves_after(conversation, play)
         row = (await play.books.come(1))[0]
         answer = await play.router.get(f"/api/v1/generation?id={conversation.headers['x-generation-id']}")
         told = await answer.json()

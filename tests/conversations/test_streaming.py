@@ -200,14 +200,14 @@ async def test_the_connection_to_the_upstream_is_used_again(tmp_path: Path, lane
 
 @each_lane
 async def test_silence_is_filled_with_comments(tmp_path: Path, lane: Lane) -> None:
-    upstream = sends(lane.opening(), lane.says(WORDS[0]), 0.38, lane.says(WORDS[1]), lane.says(WORDS[2]), lane.ending())
+    upstream = sends(lane.opening(), lane.says(WORDS[0]), 0.45, lane.says(WORDS[1]), lane.says(WORDS[2]), lane.ending())
     async with (
         stage(tmp_path, lane, [upstream], stream=quick(header_delay_seconds=15)) as play,
         talk(play.router.url, play.router.key, STREAM) as conversation,
     ):
         await conversation.end()
 
-    assert 2 <= conversation.body.count(COMMENT) <= 3
+    assert 2 <= conversation.body.count(COMMENT) <= 4
     assert conversation.text == TEXT
 
 
@@ -216,14 +216,19 @@ async def test_silence_is_filled_with_comments(tmp_path: Path, lane: Lane) -> No
 )
 async def test_comments_can_be_declined(tmp_path: Path, settings: StreamSettings, headers: dict[str, str]) -> None:
     """The head is sent all the same."""
-    upstream = sends(0.3, RELAYED.opening(), RELAYED.says(WORDS[0]), 0.3, RELAYED.ending())
+    heard = asyncio.Event()
+
+    async def upstream(request: web.Request) -> web.StreamResponse:
+        await heard.wait()
+        return await sends(RELAYED.opening(), RELAYED.says(WORDS[0]), 0.3, RELAYED.ending())(request)
+
     async with (
         stage(tmp_path, RELAYED, [upstream], stream=settings) as play,
         talk(play.router.url, play.router.key, STREAM, headers) as conversation,
     ):
-        asked = time.monotonic()
         await conversation.head()
-        assert time.monotonic() - asked < 0.25
+        await asyncio.sleep(0.2)
+        heard.set()
         await conversation.end()
 
     assert b": " not in conversation.body.replace(b"data: ", b"").replace(b'": ', b'":')
@@ -368,17 +373,18 @@ class Fountain:
 @each_lane
 async def test_a_reader_that_stalls_stalls_the_upstream_and_is_dropped(tmp_path: Path, lane: Lane) -> None:
     fountain = Fountain(lane)
-    async with stage(tmp_path, lane, [fountain], stream=StreamSettings(write_timeout_seconds=0.6)) as play:
+    async with stage(tmp_path, lane, [fountain], stream=StreamSettings(write_timeout_seconds=1)) as play:
         async with talk(play.router.url, play.router.key, STREAM, receive_buffer=4096) as conversation:
             await conversation.head()
-            await asyncio.sleep(0.3)
-            filled = fountain.written
-            await asyncio.sleep(0.2)
+            filled = -1
+            while fountain.written > filled:
+                filled = fountain.written
+                await asyncio.sleep(0.2)
             # The kernel's buffers are full, and ours hold next to nothing.
-            assert fountain.written == filled
+            assert not play.left
             assert filled < 20_000_000
 
-            await eventually(lambda: play.left, 2)
+            await eventually(lambda: play.left, 3)
             row = (await play.books.come(1))[0]
             with pytest.raises(Broken):
                 await conversation.end()
@@ -451,20 +457,29 @@ async def test_on_sigterm_running_streams_are_finished(
             await conversation.head()
             await conversation.until(WORDS[0].encode())
             program.signal(signal.SIGTERM)
-            await asyncio.sleep(0.2)
-            with pytest.raises(ConnectionError):
-                await asyncio.open_connection(*program.url.removeprefix("http://").split(":"))
+            await refused(program)
             go.set()
             await conversation.end()
             assert conversation.text == TEXT
             ended = time.monotonic()
             assert await program.ended() == 0
-            assert time.monotonic() - ended < 3
+            assert time.monotonic() - ended < 10
     finally:
         await program.kill()
 
     assert [(row.status, row.charge) for row in program.books.rows()] == [("ok", 20_000_000)]
     program.books.sound()
+
+
+async def refused(program: Program) -> None:
+    """Wait until nobody listens any more."""
+    host, port = program.url.removeprefix("http://").split(":")
+    with pytest.raises(ConnectionError):
+        async with asyncio.timeout(5):
+            while True:
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(("drain_s", "signals"), [(0.3, 1), (30, 2)], ids=["drain_time_over", "second_signal"])
@@ -489,7 +504,7 @@ async def test_what_does_not_finish_is_told_why_it_ends(
             await begun.end()
             await unbegun.end()
             assert await program.ended() == 0
-            assert time.monotonic() - told < 3
+            assert time.monotonic() - told < 10
     finally:
         await program.kill()
 

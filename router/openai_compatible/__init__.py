@@ -45,6 +45,7 @@ class OpenAICompatible(Provider):
     """An upstream with OpenAI's chat API at `base_url` + `/chat/completions`."""
 
     speaks: Mapping[str, str] = {"openai.chat": "/chat/completions"}  # type: ignore[misc]  # instances may differ
+    passes: Mapping[str, str] = {"openai.embeddings": "/embeddings"}  # type: ignore[misc]
     takes = frozenset({"reasoning", "messages"})
     fetches = frozenset({"audio", "file"})
 
@@ -52,6 +53,8 @@ class OpenAICompatible(Provider):
     drops: frozenset[str] = frozenset()
     #: extras of messages that may be sent back; the others are taken out
     keeps: frozenset[str] = EXTRAS
+    #: what `keeps` may name at most; for an upstream that is a gateway itself
+    everything: ClassVar[frozenset[str]] = EVERYTHING
     #: how thinking is asked for: `reasoning_effort`, OpenRouter's `reasoning`, `thinking` {type}, `enable_thinking`,
     #: `chat_template_kwargs`, or not at all
     reasoning_form: ReasoningForm = "effort"
@@ -59,6 +62,10 @@ class OpenAICompatible(Provider):
     efforts: frozenset[str] | None = None
     #: usage in streams has to be asked for by `stream_options`
     stream_usage: bool = True
+    #: vectors may be asked for in base64; else they are asked for as numbers, and encoded here
+    base64_vectors: bool = False
+    #: members of a request for vectors that are never sent
+    drops_embedding: frozenset[str] = frozenset()
     #: how many stop sequences are taken
     stop_limit: int | None = None
 
@@ -98,6 +105,9 @@ class OpenAICompatible(Provider):
 
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """The deviations of this upstream, on the client's own body."""
+        if dialect == "openai.embeddings":
+            self._patch_embedding(members)
+            return
         model = candidate.endpoint.model.id
         if not members.keys().isdisjoint(REASONING_MEMBERS):
             self._patch_reasoning(members, model)
@@ -133,6 +143,12 @@ class OpenAICompatible(Provider):
             members[name] = Raw(wire.encode(value))
         if own is not None and "thinking" in members:
             members["thinking"] = own
+
+    def _patch_embedding(self, members: dict[str, Raw]) -> None:
+        for name in self.drops_embedding & members.keys():
+            del members[name]
+        if not self.base64_vectors:
+            members.pop("encoding_format", None)
 
     def _messages(self, raw: Raw, model: str) -> Raw:
         if self.keeps != EVERYTHING:

@@ -118,8 +118,8 @@ class Compatible(OpenAICompatible):
         self.stop_limit = preset.stop_limit
         self.stream_usage = preset.stream_usage
         self.reasoning_form = "thinking" if preset.reasoning == "thinking" else "effort"
-        if settings.preset:
-            self.keeps = frozenset({preset.replays} if preset.replays else ())
+        # Nobody knows what a server without a preset is; it may be a gateway, so it is told what the client said.
+        self.keeps = frozenset({preset.replays} if preset.replays else ()) if settings.preset else self.everything
         if not preset.image_urls:
             self.fetches = OpenAICompatible.fetches | {"image"}
         super().__init__(slug, settings, timeouts)

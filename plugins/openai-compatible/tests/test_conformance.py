@@ -10,5 +10,5 @@ from router.testing import ProviderConformance
 class TestCompatible(ProviderConformance):
     provider = Compatible
     recordings = Path(__file__).parent / "recordings"
-    settings = {"base_url": "http://127.0.0.1:1/v1"}
+    settings = {"base_url": "http://127.0.0.1:1/v1", "preset": "groq"}
     model = "some-model"

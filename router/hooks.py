@@ -1,7 +1,7 @@
 """Calling hooks: what pluggy's own caller does, prepared once instead of at each call.
 
-pluggy keeps the registrations, their order and their checks. Its caller costs some 6 µs, nine times per request; a hook without wrappers is no
-more than a list of functions, and calling those costs less than 1 µs (measured). Hooks that somebody wraps go to
+pluggy keeps the registrations, their order and their checks. Its caller costs some 6 µs, nine times per request; a hook without
+wrappers is no more than a list of functions, and calling those costs less than 1 µs (measured). Hooks that somebody wraps go to
 pluggy's caller, which knows how.
 """
 

@@ -566,3 +566,42 @@ def test_a_model_that_cannot_be_told_to_think_says_so(gemini: Gemini) -> None:
     request = asks(model="gemini-2.0-flash", reasoning=ReasoningConfig(effort="high"))
 
     assert gemini.encode(request).dropped == ["reasoning"]
+
+
+# --- clients of Google's own API -------------------------------------------------------------------------------------
+
+
+def test_what_the_hub_has_no_word_for_is_laid_over_the_rest(body: Any) -> None:
+    video = Video(url="https://youtu.be/x", media_type="video/mp4", extra={"videoMetadata": Raw(b'{"fps":2}')})
+    own = {"generationConfig": Raw(b'{"mediaResolution":"LOW"}'), "safetySettings": Raw(b"[]")}
+    tool = Tool(name="f", extra={"behavior": Raw(b'"BLOCKING"')})
+
+    sent = body(asks(says("user", video), temperature=0.5, family="gemini", extra=own, tools=[tool]))
+
+    assert sent["contents"][0]["parts"][0]["videoMetadata"] == {"fps": 2}
+    assert sent["generationConfig"] == {"temperature": 0.5, "mediaResolution": "LOW"}
+    assert sent["safetySettings"] == []
+    assert sent["tools"] == [{"functionDeclarations": [{"name": "f", "behavior": "BLOCKING"}]}]
+
+
+def test_what_others_say_beyond_the_hub_stays_out(body: Any) -> None:
+    part = Text(text="a", extra={"citations": Raw(b"{}")})
+
+    sent = body(asks(says("user", part), tools=[Tool(name="f", extra={"eager": Raw(b"true")})], family="anthropic"))
+
+    assert sent["contents"][0]["parts"] == [{"text": "a"}]
+    assert sent["tools"] == [{"functionDeclarations": [{"name": "f"}]}]
+
+
+@pytest.mark.parametrize(
+    ("family", "response"),
+    [("gemini", {"result": {"sky": "blue"}}), ("openai", {"output": '{"result": {"sky": "blue"}}'})],
+)
+def test_an_object_that_a_function_answered(family: str, response: Any, body: Any) -> None:
+    result = ToolResult(tool_call_id="c", name="f", content=[Text(text='{"result": {"sky": "blue"}}')])
+
+    sent = body(
+        asks(says("user", "a"), says("assistant", ToolCall(id="c", name="f")), says("tool", result), family=family)
+    )
+
+    assert sent["contents"][-1]["parts"][0]["functionResponse"]["response"] == response

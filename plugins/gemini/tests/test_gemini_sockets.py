@@ -201,3 +201,33 @@ async def test_compressed_and_chunked_answers(live: Gemini, upstream: FakeUpstre
 
     async with live.send(call, candidate) as opened:
         assert live.decode(await opened.read()).choices[0].text == "Let me look."
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+ASKED = ChatRequest(model="gemini-2.5-flash", messages=[Message(role="user", content=[Text(text="Hei på deg")])])
+
+
+async def test_google_counts_the_request_that_would_be_sent(live: Gemini, upstream: FakeUpstream) -> None:
+    upstream.will(json_answer({"totalTokens": 31, "promptTokensDetails": []}))
+
+    counted = await live.count_tokens(ASKED, live.credentials[0])
+
+    assert counted == 31
+    (asked,) = upstream.asked
+    assert asked.path == "/v1beta/models/gemini-2.5-flash:countTokens"
+    assert asked.headers["x-goog-api-key"] == KEY
+    contents = [{"role": "user", "parts": [{"text": "Hei på deg"}]}]
+    assert asked.body == {"generateContentRequest": {"model": "models/gemini-2.5-flash", "contents": contents}}
+
+
+@pytest.mark.parametrize(
+    "answer", [json_answer({"error": {"code": 503, "message": KEY}}, status=503), json_answer(b"no")]
+)
+async def test_a_count_that_fails_tells_no_key(live: Gemini, upstream: FakeUpstream, answer: Any) -> None:
+    upstream.will(answer)
+
+    with pytest.raises(UpstreamError) as caught:
+        await live.count_tokens(ASKED, live.credentials[0])
+
+    assert KEY not in caught.value.message

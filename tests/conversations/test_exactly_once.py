@@ -387,6 +387,22 @@ async def test_a_client_that_leaves_two_choices_leaves_both(tmp_path: Path) -> N
         assert row.output == -(-2 * len(BROKEN_OFF) // 4)
 
 
+@pytest.mark.parametrize("lane", LANES, ids=lambda lane: lane.name)
+async def test_the_time_for_the_whole_call(tmp_path: Path, lane: Lane) -> None:
+    """It holds over all attempts, and is nobody's fault in particular."""
+    async with stage(tmp_path, lane, [lane.fails(429)], [silent]) as play:
+        play.router.server.settings.timeouts.total_seconds = 0.3
+        async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
+            await conversation.end()
+        await eventually(lambda: play.left)
+        row = (await play.books.come(1))[0]
+
+        assert (conversation.status, conversation.json["error"]["code"]) == (504, "upstream_timeout")
+        assert (row.status, row.http_status, row.charge) == ("error", 504, 0)
+        assert play.asked == [1, 1]
+        assert play.circuit(1).failures == 0
+
+
 async def test_the_record_of_a_call_that_was_left(tmp_path: Path) -> None:
     """What `GET /generation` says of it."""
     async with stage(tmp_path, TRANSLATED, [TRANSLATED.breaks(FOREVER, stream=True)]) as play:

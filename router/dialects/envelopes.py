@@ -11,7 +11,23 @@ import msgspec
 
 from ..errors import RouterError, UpstreamError
 
-_encode = msgspec.json.Encoder().encode
+_encode_text = msgspec.json.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    """JSON of an error, which may repeat a header or a path whose bytes are no text."""
+    try:
+        return _encode_text(value)
+    except UnicodeEncodeError:
+        return _encode_text(_readable(value))
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _readable(each) for name, each in value.items()}
+    return [_readable(each) for each in value] if isinstance(value, list) else value
 
 
 def message_of(error: RouterError) -> str:
@@ -26,7 +42,7 @@ def anthropic(error: RouterError, request_id: str) -> tuple[int, bytes]:
     status = 529 if error.status == 503 else error.status
     body: dict[str, Any] = {"type": error.row.anthropic, "message": message_of(error), "error_type": error.kind}
     _add_availability(body, error)
-    return status, _encode({"type": "error", "error": body, "request_id": request_id})
+    return status, encode({"type": "error", "error": body, "request_id": request_id})
 
 
 def gemini(error: RouterError) -> tuple[int, bytes]:
@@ -39,7 +55,7 @@ def gemini(error: RouterError) -> tuple[int, bytes]:
         "details": [info],
     }
     _add_availability(body, error)
-    return error.status, _encode({"error": body})
+    return error.status, encode({"error": body})
 
 
 def _add_availability(body: dict[str, Any], error: RouterError) -> None:

@@ -11,7 +11,7 @@ from ...errors import RouterError, UpstreamError
 from ...model import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import openai as wire
-from ..envelopes import message_of
+from ..envelopes import encode, message_of
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -102,7 +102,7 @@ def error_body(error: RouterError, request_id: str, *, number_codes: bool) -> tu
     }
     if error.availability is not None:
         body["availability"] = error.availability
-    return status, wire.encode({"error": body, "code": error.code, "request_id": request_id})
+    return status, encode({"error": body, "code": error.code, "request_id": request_id})
 
 
 def _metadata(error: RouterError, status: int) -> dict[str, Any]:

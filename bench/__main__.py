@@ -1,8 +1,8 @@
 """Run everything and print the figures: `make bench`, or `python -m bench [--quick] [--markdown]`.
 
-The floor and the router take turns in short rounds against the same upstream, so that whatever else the machine does hits both. CPU is the time
-that the process itself used (user and system), read before and after each round; each figure is the median over the rounds.
-"""
+The floor and the router take turns in short rounds against the same upstream, so that whatever else the machine does hits both. CPU
+is the time that the process itself used (user and system), read before and after each round; each figure is the median over the
+rounds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ class Process:
     def __init__(self, *command: str, cwd: str) -> None:
         started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd, text=True,
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=cwd,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
         )
         assert self.process.stdout is not None
@@ -119,13 +123,18 @@ async def scenario(running: dict[str, Process], key: str, name: str, *, rounds: 
             )
             if number >= 0:  # the first round warms up
                 results.setdefault(server, []).append(result)
-    return {server: [statistics.median(column) for column in zip(*rows)] for server, rows in results.items()}
+    return {
+        server: [statistics.median(column) for column in zip(*rows, strict=True)] for server, rows in results.items()
+    }
 
 
 def show(markdown: bool, rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
-        cells = [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))]
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         print("| " + " | ".join(cells) + " |" if markdown else "  ".join(cells))
         if markdown and number == 0:
             print("|" + "|".join("---" if column == 0 else "---:" for column in range(len(row))) + "|")
@@ -138,9 +147,15 @@ async def run(args: argparse.Namespace) -> None:
         key = args.key or create_key(folder)
         idle_mb = router.memory_mb()
         rounds = 2 if quick else 7
-        plain = await scenario(running, key, "plain", rounds=rounds, requests=500 if quick else 2000, connections=CONNECTIONS)
-        paced = await scenario(running, key, "paced", rounds=1 if quick else 3, requests=CONNECTIONS * 2, connections=CONNECTIONS)
-        burst = await scenario(running, key, "burst", rounds=rounds, requests=200 if quick else 600, connections=CONNECTIONS)
+        plain = await scenario(
+            running, key, "plain", rounds=rounds, requests=500 if quick else 2000, connections=CONNECTIONS
+        )
+        paced = await scenario(
+            running, key, "paced", rounds=1 if quick else 3, requests=CONNECTIONS * 2, connections=CONNECTIONS
+        )
+        burst = await scenario(
+            running, key, "burst", rounds=rounds, requests=200 if quick else 600, connections=CONNECTIONS
+        )
         single = await scenario(running, key, "burst", rounds=rounds, requests=50, connections=1)
         rows = [("at 32 connections", "floor", "router", "ratio")]
         rows.append(row("CPU µs per plain request", plain["floor"][0], plain["router"][0]))
@@ -148,12 +163,15 @@ async def run(args: argparse.Namespace) -> None:
         events = CHUNKS + 4
         rows.append(row("CPU µs per paced chunk", paced["floor"][0] / events, paced["router"][0] / events))
         rows.append(row("CPU µs per chunk in bursts", burst["floor"][0] / events, burst["router"][0] / events))
-        rows.append(row("  the same, floor relaying whole reads", burst["reads"][0] / events, burst["router"][0] / events))
+        rows.append(
+            row("  the same, floor relaying whole reads", burst["reads"][0] / events, burst["router"][0] / events)
+        )
         rows.append(row("CPU µs per stream in bursts", burst["floor"][0], burst["router"][0]))
         rows.append(row("ms to the first content, 1 connection", single["floor"][2] * 1e3, single["router"][2] * 1e3))
         rows.append(row("memory MB after the run", running["floor"].memory_mb(), router.memory_mb()))
         show(args.markdown, rows)
-        print(f"\nstart to listening {router.started_s:.2f} s, idle memory {idle_mb:.0f} MB, {platform.python_version()}, {os.cpu_count()} cores")
+        print(f"\nstart to listening {router.started_s:.2f} s, idle memory {idle_mb:.0f} MB")
+        print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
 
 
 def row(name: str, floor: float, router: float) -> tuple[str, ...]:
@@ -163,7 +181,10 @@ def row(name: str, floor: float, router: float) -> tuple[str, ...]:
 def create_key(folder: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "router", "keys", "create", "--name", "bench", "--json", "--config", "config.toml"],
-        cwd=folder, capture_output=True, text=True, check=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
     )
     time.sleep(0.6)  # until the server has seen it
@@ -172,7 +193,9 @@ def create_key(folder: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="a few seconds instead of minutes; for a look, not for figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds instead of minutes; for a look, not for figures"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table for docs/performance.md")
     parser.add_argument("--key", help="use this key instead of making one")
     asyncio.run(run(parser.parse_args()))

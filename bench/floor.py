@@ -1,6 +1,7 @@
 """The floor: the least that a relay in aiohttp can do. No keys, no limits, no ledger, no look into any body.
 
-`--by chunks` hands on each chunk of the upstream as it came (what a relay does that delays nothing), `--by reads` whatever one read gave.
+`--by chunks` hands on each chunk of the upstream as it came (what a relay does that delays nothing), `--by reads` whatever one read
+gave.
 
     python -m bench.floor UPSTREAM_PORT [--by chunks|reads]
 """

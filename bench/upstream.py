@@ -1,7 +1,8 @@
 """A fast fake upstream, in a process of its own: OpenAI's chat API with a fixed answer.
 
-The first segment of the path says how it answers: `plain` a JSON body, `paced` a stream with a pause between its chunks, `burst` the same
-stream in one write, each event a chunk of its own, as servers under load send it. Written on the bare protocol, so that it is never the bottleneck.
+The first segment of the path says how it answers: `plain` a JSON body, `paced` a stream with a pause between its chunks, `burst`
+the same stream in one write, each event a chunk of its own, as servers under load send it. Written on the bare protocol, so that it
+is never the bottleneck.
 
     python -m bench.upstream [--chunks 100] [--pause-ms 20]
 """

@@ -134,7 +134,6 @@ class Plugins:
                 classes[each.name] = each
         return classes
 
-
     def settings_of(self, settings: Settings) -> dict[str, Struct]:
         """Each plugin's own table, by its name, read by the Struct that it declares. Raises SettingsError with the path."""
         schemas = {name: schema for group in self.hook.router_settings() for name, schema in group.items()}

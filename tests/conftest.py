@@ -31,7 +31,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
         count = 0
 
-        async def starter(*, plugins: dict[str, object] | None = None, environ: dict[str, str] | None = None, **tables: Any) -> Running:
+        async def starter(
+            *, plugins: dict[str, object] | None = None, environ: dict[str, str] | None = None, **tables: Any
+        ) -> Running:
             nonlocal count
             count += 1
             folder = tmp_path / str(count)

@@ -19,7 +19,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 
 #: each line may import itself and the lines above it
 LAYERS = (
-    ("errors", "model", "wire", "tasks", "clock", "alarms"),
+    ("errors", "model", "modalities", "wire", "tasks", "clock", "alarms"),
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
     ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
@@ -141,7 +141,9 @@ def test_web_and_sql_stay_where_they_belong() -> None:
                 and any(alias.name == "web" for alias in node.names)
             ]
         if part(path) != "store":
-            wrong += [f"{place} holds SQL" for text in strings(tree) if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE) ", text)]
+            wrong += [
+                f"{place} holds SQL" for text in strings(tree) if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE) ", text)
+            ]
     assert not wrong
 
 
@@ -153,11 +155,12 @@ def strings(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PLUGINS, ids=lambda path: path.parent.name)
 def test_plugins_import_only_what_is_public(package: Path) -> None:
-    wrong = []
-    for path, tree in modules(package):
-        for target in imported(tree, path):
-            if target.split(".")[0] == "router" and not PLUGIN_MAY.match(target):
-                wrong.append(f"{path.relative_to(ROOT)} imports {target}")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {target}"
+        for path, tree in modules(package)
+        for target in imported(tree, path)
+        if target.split(".")[0] == "router" and not PLUGIN_MAY.match(target)
+    ]
     assert not wrong
 
 
@@ -178,7 +181,9 @@ def test_a_hook_is_documented_and_tested(name: str) -> None:
     assert ".. versionadded::" in HOOKS[name].__doc__
     assert f"`{signature(name)}`" in (ROOT / "docs" / "hooks.md").read_text()
     tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name != Path(__file__).name]
-    assert any(re.search(rf"\bdef {name}\b|\.{name}\(", path.read_text()) for path in tests), f"no test implements {name}"
+    assert any(re.search(rf"\bdef {name}\b|\.{name}\(", path.read_text()) for path in tests), (
+        f"no test implements {name}"
+    )
 
 
 def test_all_hooks_stand_in_one_file() -> None:

@@ -127,7 +127,8 @@ async def test_candidates_and_rank_choose_the_endpoint(begin: Start, upstream: F
 
 async def test_attempt_is_wrapped(begin: Start, upstream: FakeUpstream) -> None:
     class Mine:
-        seen: list[str] = []
+        def __init__(self) -> None:
+            self.seen: list[str] = []
 
         @hookimpl(wrapper=True)
         def router_attempt(self, call: Call, candidate: Candidate) -> Any:
@@ -262,7 +263,9 @@ async def test_migrations_make_tables_of_their_own(begin: Start) -> None:
             return [Migration(owner="mine", number=1, apply=make_table)]
 
     router = await begin(Mine())
-    names = await router.server.database.all("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'mine%'")
+    names = await router.server.database.all(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'mine%'"
+    )
     assert [row[0] for row in names] == ["mine_notes"]
 
 

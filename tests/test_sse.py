@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 from aiohttp import ClientSession, web
@@ -82,7 +83,7 @@ def streaming(body: bytes, count: list[int]) -> Handler:
 async def test_the_library_alone_sends_the_post_again() -> None:
     """The fact that this door exists for: if this fails, a newer library may be used more directly."""
     count: list[int] = []
-    server, provider = await served(streaming(b"retry: 1\ndata: x\n\n", count))
+    server, _ = await served(streaming(b"retry: 1\ndata: x\n\n", count))
     async with ClientSession() as session:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
@@ -163,7 +164,10 @@ async def test_byte_order_mark_and_every_line_end() -> None:
 
 async def test_comments_names_and_several_lines() -> None:
     events = await read(b": ping\nevent: delta\nid: 7\ndata: a\ndata: b\n\nevent: empty\n\ndata: c\n\n")
-    assert [(event.type, event.data, event.last_event_id) for event in events] == [("delta", "a\nb", "7"), (None, "c", "7")]
+    assert [(event.type, event.data, event.last_event_id) for event in events] == [
+        ("delta", "a\nb", "7"),
+        (None, "c", "7"),
+    ]
 
 
 async def test_bytes_that_are_not_utf8_are_an_error_of_the_upstream() -> None:
@@ -201,7 +205,7 @@ async def test_nothing_of_a_stream_is_logged(caplog: pytest.LogCaptureFixture) -
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["\n", "\r\n", "\r"]), st.text("aé😀 :{}\"", min_size=1, max_size=8)), max_size=5
+    st.tuples(st.sampled_from(["\n", "\r\n", "\r"]), st.text('aé😀 :{}"', min_size=1, max_size=8)), max_size=5
 )
 
 
@@ -212,7 +216,7 @@ def spelled(events: list[tuple[str, str]]) -> bytes:
 def cut(body: bytes, places: list[int]) -> list[bytes]:
     """The body in pieces; places are taken modulo its length."""
     edges = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
-    return [body[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [body[start:end] for start, end in pairwise(edges)]
 
 
 @given(EVENTS, st.lists(st.integers(0, 10_000), max_size=60))

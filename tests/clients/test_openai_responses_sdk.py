@@ -185,10 +185,22 @@ MODEL = "openai/gpt-5-mini"
 def response(*output: dict[str, Any], status: str = "completed") -> dict[str, Any]:
     """A response of OpenAI's."""
     return {
-        "id": "resp_1", "object": "response", "created_at": 1_795_200_000, "status": status, "error": None,
-        "incomplete_details": None, "instructions": None, "metadata": {}, "model": "gpt-5-mini-2026-01-01",
-        "output": list(output), "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto", "tools": [],
-        "top_p": 1.0, "usage": USAGE if status == "completed" else None,
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1_795_200_000,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "model": "gpt-5-mini-2026-01-01",
+        "output": list(output),
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "usage": USAGE if status == "completed" else None,
     }
 
 
@@ -246,7 +258,10 @@ def test_a_relayed_answer(client: openai.OpenAI, upstream: FakeUpstream) -> None
     [asked] = upstream.asked
     assert asked.path == "/openai/v1/responses"
     assert asked.body == {
-        "model": "gpt-5-mini", "input": items, "store": False, "include": ["reasoning.encrypted_content"],
+        "model": "gpt-5-mini",
+        "input": items,
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": "k",
     }
 
@@ -326,7 +341,10 @@ def test_a_relayed_completion(client: openai.OpenAI, upstream: FakeUpstream) -> 
     assert streamed[-1].usage.total_tokens == 7
     assert upstream.asked[0].path == "/openai/v1/completions"
     assert upstream.asked[0].body == {
-        "model": "gpt-3.5-turbo-instruct", "prompt": [1, 2, 3], "suffix": "end", "logprobs": 2,
+        "model": "gpt-3.5-turbo-instruct",
+        "prompt": [1, 2, 3],
+        "suffix": "end",
+        "logprobs": 2,
     }
 
 

@@ -311,8 +311,8 @@ PRESETS: dict[str, Preset] = {
         completions=True,
     ),
     "ollama": Preset(
-        # docs.ollama.com/api/openai-compatibility: no tool_choice, logit_bias, user, n. No probe: the plugin `ollama` has one, and speaks
-        # Ollama's own API
+        # docs.ollama.com/api/openai-compatibility: no tool_choice, logit_bias, user, n. No probe: the plugin `ollama` has one, and
+        # speaks Ollama's own API
         title="Ollama",
         base_url="http://127.0.0.1:11434/v1",
         local=True,

@@ -62,9 +62,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 ran[found[1]].add(found[2])
     if not ran:
         return
-    from tests.wire.replays import EXCLUDED
+    from tests.wire import clouds, natives, replays
 
     for kind, names in sorted(ran.items()):
         terminalreporter.write_line(f"wire: {kind}: {len(names)} exchanges ran")
-    for name, reason in sorted(EXCLUDED.items()):
+    for name, reason in sorted({**replays.EXCLUDED, **natives.EXCLUDED, **clouds.EXCLUDED}.items()):
         terminalreporter.write_line(f"wire: {name} is excluded: {reason}")

@@ -25,6 +25,7 @@ from .errors import (
     UpstreamUnavailable,
 )
 from .hookspecs import API, hookimpl
+from .modalities import Embedded, EmbedInput, EmbedRequest, Ranked, Reranked, RerankRequest
 from .model import (
     AnyPart,
     Audio,
@@ -81,6 +82,9 @@ __all__ = [
     "Choice",
     "Citation",
     "Credential",
+    "EmbedInput",
+    "EmbedRequest",
+    "Embedded",
     "Endpoint",
     "Event",
     "File",
@@ -103,6 +107,7 @@ __all__ = [
     "Price",
     "Provider",
     "ProviderSettings",
+    "Ranked",
     "RateLimited",
     "Reasoning",
     "ReasoningConfig",
@@ -110,6 +115,8 @@ __all__ = [
     "Refusal",
     "RefusalDelta",
     "Reply",
+    "RerankRequest",
+    "Reranked",
     "ResponseFormat",
     "RouterError",
     "Start",

@@ -37,6 +37,7 @@ from .dialects.base import Dialect
 from .dialects.gemini_generate import METHODS, GeminiGenerate
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
+from .dialects.openai_embeddings import OpenAIEmbeddings
 from .dialects.openai_responses import OpenAIResponses
 from .errors import (
     BadRequest,
@@ -101,6 +102,7 @@ class Server:
             GeminiGenerate(),
             OpenAIResponses(),
             OpenAICompletions(),
+            OpenAIEmbeddings(),
             AnthropicMessages(),
         ]
         self.database: Database

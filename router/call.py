@@ -220,7 +220,8 @@ class Outcome(Struct, kw_only=True):
     """What an answer turned out to be: filled while it is relayed, valid at any moment.
 
     `output_chars` counts relayed text, reasoning and tool arguments, for the estimate where the upstream said nothing.
-    `decoded` is where the dialect keeps what `answer` has decoded, for its own `final_answer`.
+    `decoded` is where the dialect keeps what `answer` has decoded, for its own `final_answer`. `media_type` is set for answers that are
+    no JSON. `uncounted`: nobody said what was used, and it cannot be estimated either: the call has no cost.
     """
 
     usage: Usage | None = None
@@ -230,6 +231,8 @@ class Outcome(Struct, kw_only=True):
     output_chars: int = 0
     service_tier: str | None = None
     decoded: Any = None
+    media_type: str = "application/json"
+    uncounted: bool = False
 
 
 class Generation(Struct, kw_only=True, omit_defaults=True):

@@ -131,7 +131,8 @@ async def router_admit(call: Call) -> None:
 def router_transform(call: Call) -> Transform | None:
     """Say that you will change the request: return `async (ChatRequest) -> ChatRequest`, or None. All; synchronous.
 
-    A call that somebody transforms leaves the raw lane.
+    A call that somebody transforms leaves the raw lane. Not asked for operations other than chat (embeddings, moderations, …), which
+    have no `ChatRequest`: `router_admit` sees those.
 
     .. versionadded:: 1
     """

@@ -175,7 +175,7 @@ class Ledger:
             return
         call.usage = usage.clamped() if usage is not None else estimate(call)
         candidate = call.candidate
-        if candidate is None:
+        if candidate is None or call.outcome.uncounted:
             return
         if candidate.price is not None:
             call.cost = candidate.price.cost(call.usage, call.created_unix)

@@ -268,8 +268,9 @@ class Planner:
         """The plan, with at least one candidate. Raises NotFound or NoEndpoint, saying what was in the way."""
         hook = self._hook
         plan = call.plan = Plan()
-        call.transforms = hook.router_transform(call=call)
-        call.filters = hook.router_filter(call=call)
+        if call.dialect.through_hub:
+            call.transforms = hook.router_transform(call=call)
+            call.filters = hook.router_filter(call=call)
         candidates = [candidate for group in hook.router_candidates(call=call) for candidate in group]
         if candidates:
             plan.total = len(candidates)

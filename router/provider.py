@@ -31,6 +31,7 @@ from .errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
+from .modalities import Embedded, EmbedRequest, Reranked, RerankRequest
 from .model import ChatRequest, Event, Model, Reply
 from .settings import ProviderSettings, Timeouts
 from .sse import MessageEvent, open_events
@@ -82,17 +83,20 @@ class Outgoing(Struct, kw_only=True):
 
 
 class Upstream:
-    """An answer that an upstream has opened with success. Either bytes (HTTP) or, for providers without bytes, `events`."""
+    """An answer that an upstream has opened with success. Either bytes (HTTP) or, for providers without HTTP, `events`,
+    or a `body` that is there already."""
 
     def __init__(
         self,
         *,
         response: aiohttp.ClientResponse | None = None,
         events: AsyncIterator[Event] | None = None,
+        body: bytes = b"",
         stream: bool = False,
     ) -> None:
         self.response = response
         self.events = events
+        self.body = body
         #: an event stream, or a whole body
         self.stream = stream
         #: called with every piece that comes, where somebody waits for signs of life
@@ -105,7 +109,8 @@ class Upstream:
 
     async def read(self) -> bytes:
         """The whole body, at most 32 MiB. Raises UpstreamUnavailable where it is longer or cut."""
-        assert self.response is not None
+        if self.response is None:
+            return self.body
         return await read_body(self.response, MAX_BODY_BYTES, self.touch)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -153,6 +158,10 @@ class Provider:
     #: members of ours that a raw request keeps, for `raw_patch` to see to: `reasoning` (all its forms), `messages` (thinking, cache
     #: marks and the like inside of them), or the name of any other router extension that the upstream knows itself
     takes: ClassVar[frozenset[str]] = frozenset()
+    #: operations other than chat that are relayed as OpenAI's clients send them: dialect name -> path below the base URL
+    passes: ClassVar[Mapping[str, str]] = {}
+    #: operations that this provider translates, by what a model gives: `embeddings` (`embed`), `rerank` (`rerank`)
+    translates: ClassVar[frozenset[str]] = frozenset()
     #: the schema of `[providers.<slug>]`
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
     #: instances that exist without configuration
@@ -205,6 +214,22 @@ class Provider:
     def error(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
         """What went wrong, of an answer that is not 2xx. Pure. The default reads the forms that most upstreams use."""
         return error_of(status, headers, body)
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """The upstream's request for these vectors. Pure. Raises BadRequest where it cannot be expressed."""
+        raise TypeError(f"{type(self).__name__} has no embed")
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors of a whole answer. Pure. Raises an UpstreamError where the body is an error or nonsense."""
+        raise TypeError(f"{type(self).__name__} has no embedded")
+
+    def rerank(self, request: RerankRequest) -> Outgoing:
+        """The upstream's request for this order. Pure. Raises BadRequest where it cannot be expressed."""
+        raise TypeError(f"{type(self).__name__} has no rerank")
+
+    def reranked(self, body: bytes) -> Reranked:
+        """The order that a whole answer gives. Pure. Raises an UpstreamError where the body is an error or nonsense."""
+        raise TypeError(f"{type(self).__name__} has no reranked")
 
     def messages(self, upstream: Upstream) -> AsyncIterator[MessageEvent]:
         """The events of the wire. The default reads server-sent events; other framings override it."""

@@ -39,6 +39,8 @@ class Relay:
     async def outgoing(self, call: Call, candidate: Candidate) -> Outgoing:
         """The request for this candidate. Raises BadRequest where it cannot be expressed."""
         provider = candidate.provider
+        if not call.dialect.through_hub:
+            return _other(call, candidate)
         if self.raw(call, candidate):
             path = provider.raw_path(call.dialect.name, candidate, call.head.stream)
             return Outgoing(path=path, body=call.dialect.patch(call, candidate), headers=call.dialect.raw_headers(call))
@@ -91,14 +93,19 @@ class Relay:
     async def _plain(self, call: Call, upstream: Upstream) -> bytes:
         candidate = call.candidate
         assert candidate is not None
+        if not call.dialect.through_hub:
+            call.outcome.media_type = upstream.headers.get("Content-Type", call.outcome.media_type)
+            return self._whole(call, await upstream.read())
         if not upstream.stream and upstream.events is None and self.raw(call, candidate):
-            body = await upstream.read()
-            call.dialect.answer(call, body)
-            self._ledger.price(call, call.outcome.usage)
-            return call.dialect.final_answer(call, body)
+            return self._whole(call, await upstream.read())
         reply = await self._fold(call, candidate, upstream)
         self._ledger.price(call, call.outcome.usage)
         return call.dialect.reply(call, reply)
+
+    def _whole(self, call: Call, body: bytes) -> bytes:
+        call.dialect.answer(call, body)
+        self._ledger.price(call, call.outcome.usage)
+        return call.dialect.final_answer(call, body)
 
     async def _fold(self, call: Call, candidate: Candidate, upstream: Upstream) -> Reply:
         """The whole answer, whatever form it came in. What came before a failure rides on the error as `partial`."""
@@ -135,6 +142,17 @@ class Relay:
             if type(event) is Start and event.usage is not None:
                 call.outcome.usage = _of_the_prompt(event.usage)
             yield event
+
+
+def _other(call: Call, candidate: Candidate) -> Outgoing:
+    """A request that is no chat: relayed, or in the provider's own form."""
+    dialect = call.dialect
+    path = candidate.provider.passes.get(dialect.name)
+    if path is None:
+        outgoing = dialect.translate(call, candidate)
+        call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]
+        return outgoing
+    return Outgoing(path=path, body=dialect.patch(call, candidate), headers=dialect.raw_headers(call))
 
 
 async def _pump(call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, patience: Patience) -> bytes:

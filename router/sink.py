@@ -108,7 +108,8 @@ class HttpSink(Sink, Alarm):
         if self._call.head.stream:
             await self._end(data)
             return
-        self.response = web.Response(body=data, content_type="application/json", headers=self._headers())
+        self.response = web.Response(body=data, headers=self._headers())
+        self.response.headers["Content-Type"] = self._call.outcome.media_type
         if len(data) > LARGE_BYTES:
             # Here its reader is watched; what fits into the buffers is sent behind the handler.
             await self._end(b"")

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ..dialects.gemini_generate import METHODS
 from ..errors import BadRequest, MethodNotAllowed
-from ..model import Price, usd_text
+from ..model import Model, Price, usd_text
 from ..planning import Entry
 from . import Request, Route
 
@@ -32,6 +32,12 @@ async def listed(request: Request) -> dict[str, Any]:
         "first_id": entries[0]["id"] if entries else None,
         "last_id": entries[-1]["id"] if entries else None,
     }
+
+
+async def embedding(request: Request) -> dict[str, Any]:
+    """The models that give vectors."""
+    entries = [entry(each) for each in _sorted(request) if "embeddings" in each.model.output_modalities]
+    return {"object": "list", "data": entries, "total_count": len(entries)}
 
 
 async def count(request: Request) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def entry(each: Entry) -> dict[str, Any]:
         "canonical_slug": each.id,
         "description": model.description,
         "provider": best.provider.slug,
-        "category": "embedding" if "embeddings" in model.output_modalities else "text",
+        "category": _category(model),
         "context_length": model.context_length or None,
         "hugging_face_id": None,
         "knowledge_cutoff": model.knowledge_cutoff,
@@ -108,6 +114,11 @@ def entry(each: Entry) -> dict[str, Any]:
         "supported_endpoint_types": ["openai", "anthropic", "gemini"],
         "links": {"details": f"/api/v1/models/{each.id}/endpoints"},
     }
+
+
+def _category(model: Model) -> str:
+    outputs = model.output_modalities
+    return "embedding" if "embeddings" in outputs and "text" not in outputs else "text"
 
 
 def pricing(price: Price | None) -> dict[str, Any]:
@@ -159,7 +170,11 @@ def _capabilities(each: Entry) -> dict[str, bool]:
 
 
 def _capability_list(capabilities: dict[str, bool]) -> list[str]:
-    chat = ["embeddings"] if capabilities["embeddings"] else ["chat"]
+    chat = [
+        name
+        for name, there in (("chat", capabilities["streaming"]), ("embeddings", capabilities["embeddings"]))
+        if there
+    ]
     return chat + [name for name in ("tool_use", "vision", "structured_outputs", "audio") if capabilities[name]]
 
 
@@ -236,6 +251,7 @@ def _page_token(given: str | None) -> str:
 
 ROUTES = [
     Route(method="GET", path="/models", handler=listed, scope="models:read", keep_s=60),
+    Route(method="GET", path="/embeddings/models", handler=embedding, scope="models:read", keep_s=60),
     Route(method="GET", path="/models/count", handler=count, scope="models:read", keep_s=60),
     Route(method="GET", path="/models/{id:.+}", handler=one, scope="models:read", keep_s=60),
     Route(method="GET", path="/models", handler=gemini_listed, scope="models:read", prefixes=GEMINI_PREFIXES),

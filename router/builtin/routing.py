@@ -14,6 +14,7 @@ from ..planning import AUTO, Named
 
 if TYPE_CHECKING:
     from ..app import Server
+    from ..dialects.base import Dialect
 
 #: request members whose support is preferred even without `require_parameters`
 SOFT = frozenset({"tools", "response_format", "verbosity"})
@@ -103,7 +104,12 @@ class Routing:
             raise BadRequest("'auto' needs routing.auto_models in the configuration", param="model")
         found = [named for name in names for named in self._server.table.find(name)]
         fitting = [
-            named for named in found if any(_misfit(call.head, endpoint) is None for endpoint in named.entry.endpoints)
+            named
+            for named in found
+            if any(
+                (_misfit(call.head, endpoint) if call.dialect.through_hub else _cannot(call.dialect, endpoint)) is None
+                for endpoint in named.entry.endpoints
+            )
         ]
         return (fitting or found)[:1]
 
@@ -129,7 +135,11 @@ class Routing:
                 _not_there(candidate)
                 or (call.identity and _not_for(call.identity, endpoint))
                 or (forced and not _is(endpoint, forced) and f"allowed_providers: X-Router-Provider is {forced}")
-                or _misfit(call.head, endpoint, own=call.dialect.name in endpoint.provider.speaks)
+                or (
+                    _misfit(call.head, endpoint, own=call.dialect.name in endpoint.provider.speaks)
+                    if call.dialect.through_hub
+                    else _cannot(call.dialect, endpoint)
+                )
                 or (preferences is not NO_PREFERENCES and _unwanted(call.head, endpoint, preferences))
             )
             if reason:
@@ -231,6 +241,19 @@ def _misfit(head: Head, endpoint: Endpoint, *, own: bool = False) -> str | None:
         return f"context_length: {model.context_length}"
     if model.max_output and model.max_output < wanted:
         return f"context_length: at most {model.max_output} tokens of output"
+    return None
+
+
+def _cannot(dialect: Dialect, endpoint: Endpoint) -> str | None:
+    """Why the endpoint cannot serve an operation other than chat. The length of its input is the upstream's to judge: a limit holds for
+    each of many inputs. A model that nothing is known of may do anything."""
+    model, provider = endpoint.model, endpoint.provider
+    if dialect.produces not in model.output_modalities and (
+        model.context_length or model.output_modalities != ["text"]
+    ):
+        return f"modality: the model gives {', '.join(model.output_modalities)}, not {dialect.produces}"
+    if dialect.name not in provider.passes and dialect.produces not in provider.translates:
+        return f"modality: the provider has no API for {dialect.produces}"
     return None
 
 

@@ -13,15 +13,17 @@ from ..model import ChatRequest, Event, Reply
 if TYPE_CHECKING:
     from ..call import Call, Candidate, Head
     from ..errors import RouterError
+    from ..provider import Outgoing
 
 
 class Path(NamedTuple):
     """A path below each of the dialect's prefixes. `operation` is chat, embeddings, …, for `peek` to read; `count_tokens` is never run,
-    only counted (`Dialect.counted`)."""
+    only counted (`Dialect.counted`). `form`: the body is a form of several parts, not JSON."""
 
     path: str
     operation: str = "chat"
     method: str = "POST"
+    form: bool = False
 
 
 class Flow(Protocol):
@@ -59,6 +61,11 @@ class Dialect:
     name: ClassVar[str]
     #: openai, anthropic, gemini: whose error envelope and extras this is
     surface: ClassVar[str] = "openai"
+    #: what a model must give to serve (`Model.output_modalities`)
+    produces: ClassVar[str] = "text"
+    #: False for operations other than chat: their answers come whole, transforms and filters do not see them, and a provider relays
+    #: them (`Provider.passes`) or translates them (`translate`)
+    through_hub: ClassVar[bool] = True
     #: the `api_type` of the ledger
     api_type: ClassVar[str] = "chat"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1", "/api/v1")
@@ -84,6 +91,10 @@ class Dialect:
     def patch(self, call: Call, candidate: Candidate) -> bytes:
         """Raw lane: the client's body with the upstream's model and without our own members; all other members byte for byte."""
         raise TypeError(f"{type(self).__name__} has no patch")
+
+    def translate(self, call: Call, candidate: Candidate) -> Outgoing:
+        """Operations other than chat: the request of a provider that has an API of its own for them (`Provider.translates`)."""
+        raise TypeError(f"{type(self).__name__} has no translate")
 
     def raw_headers(self, call: Call) -> dict[str, str]:
         """Headers of the client's that belong to its body: they go with it to upstreams of this dialect, on both lanes."""

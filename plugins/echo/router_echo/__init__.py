@@ -13,9 +13,12 @@ import msgspec
 
 from router import (
     Automatic,
+    BadRequest,
     Call,
     Candidate,
     ChatRequest,
+    Embedded,
+    EmbedRequest,
     Event,
     Finish,
     Model,
@@ -35,14 +38,20 @@ from router import (
     load_catalogue,
 )
 
+from . import vectors
 from .answers import Answer, answer, prompt_tokens, words
 
 #: request members without a meaning here
 UNUSED = ("logprobs", "top_logprobs", "logit_bias")
 #: characters of a tool call's arguments in one event
 FRAGMENT = 12
+#: numbers in all the vectors of one answer
+MOST_NUMBERS = 1_000_000
 #: pieces between two looks at what else the server has to do
 PIECES_AT_ONCE = 50
+
+
+_decode_embedded = msgspec.json.Decoder(Embedded).decode
 
 
 class Manner(NamedTuple):
@@ -58,6 +67,7 @@ class Echo(Provider):
     name = "echo"
     automatic = (Automatic(slug="echo"),)
     needs_key = False
+    translates = frozenset({"embeddings"})
 
     class Settings(ProviderSettings):
         """`delay_seconds` before each word of `slow`; `long_words` of `long`; `retry_after_seconds` that a 429 or 503 asks for."""
@@ -83,9 +93,37 @@ class Echo(Provider):
 
     def send(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream]:
         """Answer from the request itself."""
+        if not call.dialect.through_hub:
+            assert call.outgoing is not None
+            return self._embedding(call.outgoing.body, candidate.endpoint.model.id)
         if call.request is None:
             call.request = call.dialect.decode(call.head)
         return self.answering(call.request, candidate.endpoint.model.id)
+
+    @asynccontextmanager
+    async def _embedding(self, body: bytes, model: str) -> AsyncIterator[Upstream]:
+        """The vectors of one request as an upstream's. Raises the error that the model stands for."""
+        manner = self._manner(model)
+        if manner.kind == "error":
+            raise self._failure(manner.number or 500)
+        if manner.kind == "slow":
+            await asyncio.sleep(self.settings.delay_seconds if manner.number is None else manner.number / 1000)
+        yield Upstream(body=body)
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """Nothing is sent; the body is the answer already. Raises BadRequest where it would be too long."""
+        if (request.dimensions or vectors.DIMENSIONS) * len(request.inputs) > MOST_NUMBERS:
+            raise BadRequest(f"echo gives at most {MOST_NUMBERS} numbers at once; send fewer inputs or dimensions")
+        made = Embedded(
+            vectors=[vectors.vector(each, request.dimensions or vectors.DIMENSIONS) for each in request.inputs],
+            usage=Usage(input=sum(vectors.tokens(each) for each in request.inputs)),
+        )
+        dropped = [name for name in ("input_type", "user") if getattr(request, name) is not None]
+        return Outgoing(path="", body=msgspec.json.encode(made), dropped=dropped)
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors that `embed` made."""
+        return _decode_embedded(body)
 
     @asynccontextmanager
     async def answering(self, request: ChatRequest, model: str) -> AsyncIterator[Upstream]:

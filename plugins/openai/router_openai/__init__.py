@@ -43,6 +43,8 @@ class OpenAI(OpenAICompatible):
     }
     Settings = OpenAISettings
     automatic = (Automatic(slug="openai", environment="OPENAI_API_KEY"),)
+    base64_vectors = True
+    drops_embedding = frozenset({"input_type"})
     keeps = frozenset()
     stop_limit = 4
 

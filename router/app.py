@@ -635,12 +635,14 @@ async def _welcome(server: Server, url: str) -> None:
     if created is None:
         return
     management, inference = created
+    listed = server.table.entries
+    model = "echo/echo" if "echo/echo" in listed else min(listed, default="provider/model")
     print(
         f"\nmanagement key  {management}\ninference key   {inference}\n"
         "These are shown only once; `router keys create` makes more.\n\n"
         f"Try it:\ncurl {url}/v1/chat/completions -H 'Authorization: Bearer {inference}' \\\n"
         "  -H 'Content-Type: application/json' \\\n"
-        """  -d '{"model": "echo/echo", "messages": [{"role": "user", "content": "Hello there"}], "stream": true}' -N""",
+        f"""  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello there"}}], "stream": true}}' -N""",
         flush=True,
     )
 

@@ -35,7 +35,7 @@ class Served(Struct, kw_only=True):
     process: subprocess.Popen[str]
 
     def stop(self) -> str:
-        """End it; what it printed since it started."""
+        """End it; what it printed behind its first keys."""
         assert self.process.stdout is not None
         self.process.terminate()
         rest = self.process.stdout.read()

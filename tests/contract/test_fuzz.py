@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -205,8 +206,6 @@ SEGMENTS = st.lists(
     ),
 )
 def test_any_path(ask: Ask, method: str, segments: list[str], query: dict[str, str]) -> None:
-    from urllib.parse import quote, urlencode
-
     path = "/" + "/".join(quote(segment, safe=":") for segment in segments) + "?" + urlencode(query)
     status, kind, body = ask(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
 

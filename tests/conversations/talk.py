@@ -122,9 +122,12 @@ async def talk(
     made.setblocking(False)
     if receive_buffer:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await asyncio.get_running_loop().sock_connect(made, (parts.hostname, parts.port))
-    limit = receive_buffer or 2**16
-    reader, writer = await asyncio.open_connection(sock=made, limit=limit)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, (parts.hostname, parts.port))
+        reader, writer = await asyncio.open_connection(sock=made, limit=receive_buffer or 2**16)
+    except BaseException:
+        made.close()
+        raise
     content = json.dumps({**ASK, **(body or {})}).encode()
     sent = {
         "Host": parts.netloc,

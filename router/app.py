@@ -39,6 +39,7 @@ from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_embeddings import OpenAIEmbeddings
 from .dialects.openai_responses import OpenAIResponses
+from .dialects.rerank import Rerank
 from .errors import (
     BadRequest,
     ClientTimeout,
@@ -103,6 +104,7 @@ class Server:
             OpenAIResponses(),
             OpenAICompletions(),
             OpenAIEmbeddings(),
+            Rerank(),
             AnthropicMessages(),
         ]
         self.database: Database

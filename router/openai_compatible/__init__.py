@@ -64,8 +64,6 @@ class OpenAICompatible(Provider):
     stream_usage: bool = True
     #: vectors may be asked for in base64; else they are asked for as numbers, and encoded here
     base64_vectors: bool = False
-    #: members of a request for vectors that are never sent
-    drops_embedding: frozenset[str] = frozenset()
     #: how many stop sequences are taken
     stop_limit: int | None = None
 
@@ -106,7 +104,7 @@ class OpenAICompatible(Provider):
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """The deviations of this upstream, on the client's own body."""
         if dialect == "openai.embeddings":
-            self._patch_embedding(members)
+            self.adapt_embedding(members)
             return
         model = candidate.endpoint.model.id
         if not members.keys().isdisjoint(REASONING_MEMBERS):
@@ -129,6 +127,11 @@ class OpenAICompatible(Provider):
         if not self.stream_usage:
             members.pop("stream_options", None)
 
+    def adapt_embedding(self, members: dict[str, Raw]) -> None:
+        """The deviations of this upstream, on a request for vectors."""
+        if not self.base64_vectors:
+            members.pop("encoding_format", None)
+
     def _patch_reasoning(self, members: dict[str, Raw], model: str) -> None:
         """All forms of asking for thought as the upstream's own; `thinking` stays as it is where that is the form."""
         if self.reasoning_form == "object":
@@ -143,12 +146,6 @@ class OpenAICompatible(Provider):
             members[name] = Raw(wire.encode(value))
         if own is not None and "thinking" in members:
             members["thinking"] = own
-
-    def _patch_embedding(self, members: dict[str, Raw]) -> None:
-        for name in self.drops_embedding & members.keys():
-            del members[name]
-        if not self.base64_vectors:
-            members.pop("encoding_format", None)
 
     def _messages(self, raw: Raw, model: str) -> Raw:
         if self.keeps != EVERYTHING:

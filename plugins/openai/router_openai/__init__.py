@@ -44,7 +44,6 @@ class OpenAI(OpenAICompatible):
     Settings = OpenAISettings
     automatic = (Automatic(slug="openai", environment="OPENAI_API_KEY"),)
     base64_vectors = True
-    drops_embedding = frozenset({"input_type"})
     keeps = frozenset()
     stop_limit = 4
 
@@ -79,6 +78,11 @@ class OpenAI(OpenAICompatible):
         effort = told.get("effort") if isinstance(told, dict) else None
         for name in refused_in_responses(candidate.endpoint.model.id, effort) & members.keys():
             del members[name]
+
+    def adapt_embedding(self, members: dict[str, Raw]) -> None:
+        """What vectors are for is nothing that it can be told."""
+        members.pop("input_type", None)
+        super().adapt_embedding(members)
 
     def headers(self, key: str) -> dict[str, str]:
         """The credential, and whom OpenAI is to count the usage for."""

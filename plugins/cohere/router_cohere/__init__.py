@@ -11,6 +11,8 @@ from msgspec import Struct
 from router import (
     Automatic,
     ChatRequest,
+    Embedded,
+    EmbedRequest,
     Event,
     MessageEvent,
     Model,
@@ -18,6 +20,8 @@ from router import (
     Provider,
     ProviderSettings,
     Reply,
+    Reranked,
+    RerankRequest,
     Timeouts,
     UpstreamError,
     UpstreamUnavailable,
@@ -25,7 +29,7 @@ from router import (
     load_catalogue,
 )
 
-from . import decode, encode, failures
+from . import decode, encode, failures, others
 
 #: pages of the list of models, of a thousand each
 _MAX_PAGES = 10
@@ -52,6 +56,7 @@ class Cohere(Provider):
     automatic = (Automatic(slug="cohere", environment="COHERE_API_KEY"),)
     fetches = frozenset({"file"})  # it reads the URLs of images itself
     many_choices = False
+    translates = frozenset({"embeddings", "rerank"})
 
     def __init__(self, slug: str, settings: CohereSettings, timeouts: Timeouts) -> None:
         super().__init__(slug, settings, timeouts)
@@ -68,6 +73,22 @@ class Cohere(Provider):
     def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
         """A stream."""
         return decode.events(stream)
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """A request of `/v2/embed`."""
+        return others.embed(request)
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors."""
+        return others.embedded(body)
+
+    def rerank(self, request: RerankRequest) -> Outgoing:
+        """A request of `/v2/rerank`."""
+        return others.rerank(request)
+
+    def reranked(self, body: bytes) -> Reranked:
+        """The order."""
+        return others.reranked(body)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What went wrong."""

@@ -15,6 +15,8 @@ from router import (
     Candidate,
     ChatRequest,
     Credential,
+    Embedded,
+    EmbedRequest,
     Event,
     MessageEvent,
     Model,
@@ -30,7 +32,7 @@ from router import (
 )
 from router.wire.gemini import ListedModel, ModelList, TokenCount
 
-from . import decode, encode, errors
+from . import decode, embeddings, encode, errors
 
 _decode_count = msgspec.json.Decoder(TokenCount).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -58,6 +60,7 @@ class Gemini(Provider):
         Automatic(slug="gemini", environment="GOOGLE_API_KEY"),
     )
     fetches = frozenset({"image", "file", "audio", "video"})
+    translates = frozenset({"embeddings"})
 
     def headers(self, key: str) -> dict[str, str]:
         """Google's header."""
@@ -80,6 +83,18 @@ class Gemini(Provider):
     def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
         """A stream of answers."""
         return decode.events(stream)
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """batchEmbedContents, for one input too."""
+        return Outgoing(
+            path=self._path(request.model, "batchEmbedContents"),
+            body=embeddings.body(request),
+            dropped=["user"] if request.user else [],
+        )
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors."""
+        return embeddings.embedded(body)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """google.rpc.Status."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 from router import (
     Automatic,
@@ -35,6 +35,8 @@ KNOWN = frozenset(
         *("prompt_mode", "reasoning_effort", "metadata", "prediction", "guardrails", "prompt_cache_key", "safe_prompt"),
     }
 )
+#: the same for vectors
+EMBEDDING = frozenset({"model", "input", "output_dimension", "output_dtype", "metadata"})
 MAX_TEMPERATURE = 1.5
 #: the sampling members that all of its models take, in the words of OpenAI's chat
 PARAMETERS = frozenset(
@@ -69,6 +71,13 @@ class Mistral(OpenAICompatible):
     def __init__(self, slug: str, settings: MistralSettings, timeouts: Timeouts) -> None:
         super().__init__(slug, settings, timeouts)
         self._facts = {model.id: model for model in self.catalogue()}
+
+    def adapt_embedding(self, members: dict[str, Raw]) -> None:
+        """It has a name of its own for the length of a vector, and answers 422 to members that it does not know."""
+        if "dimensions" in members:
+            members["output_dimension"] = members.pop("dimensions")
+        for name in members.keys() - EMBEDDING:
+            del members[name]
 
     def catalogue(self) -> list[Model]:
         """Mistral's models."""

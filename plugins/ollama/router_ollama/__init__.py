@@ -10,6 +10,8 @@ from msgspec import Struct
 from router import (
     Automatic,
     ChatRequest,
+    Embedded,
+    EmbedRequest,
     Event,
     MessageEvent,
     Model,
@@ -27,7 +29,7 @@ from router import (
     open_lines,
 )
 
-from . import decode, encode, failures
+from . import decode, embeddings, encode, failures
 from .shown import Shown, shown
 
 HERE = "http://127.0.0.1:11434"
@@ -54,6 +56,7 @@ class Ollama(Provider):
     fetches = frozenset({"image", "file"})
     many_choices = False
     needs_key = False
+    translates = frozenset({"embeddings"})
 
     def __init__(self, slug: str, settings: OllamaSettings, timeouts: Timeouts) -> None:
         self.cloud = settings.base_url.rstrip("/") == CLOUD
@@ -88,6 +91,14 @@ class Ollama(Provider):
     def events(self, stream: AsyncIterator[MessageEvent]) -> AsyncIterator[Event]:
         """A stream."""
         return decode.events(stream)
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """A request of `/api/embed`."""
+        return embeddings.embed(request, self.settings.keep_alive)
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors."""
+        return embeddings.embedded(body)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What went wrong."""

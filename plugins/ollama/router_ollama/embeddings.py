@@ -1,0 +1,56 @@
+"""Vectors, in Ollama's form: `/api/embed`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Outgoing, Text, UpstreamUnavailable, Usage
+
+
+def embed(request: EmbedRequest, keep_alive: str | int | None) -> Outgoing:
+    """The request. Raises BadRequest for tokens and images."""
+    # too long an input is refused, not cut off without a word
+    body: dict[str, Any] = {
+        "model": request.model,
+        "input": [_text(given) for given in request.inputs],
+        "truncate": False,
+    }
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
+    if keep_alive is not None:
+        body["keep_alive"] = keep_alive
+    dropped = [name for name in ("input_type", "user") if getattr(request, name) is not None]
+    return Outgoing(path="/api/embed", body=msgspec.json.encode(body), dropped=dropped)
+
+
+def _text(given: EmbedInput) -> str:
+    if isinstance(given, str):
+        return given
+    pieces = [part.text for part in given if isinstance(part, Text)]
+    if len(pieces) < len(given):
+        raise BadRequest("input: Ollama takes text, neither tokens nor images", param="input")
+    return "".join(pieces)
+
+
+class _Answer(Struct):
+    """`embedding` is that of `/api/embeddings`, the API before."""
+
+    embeddings: list[list[float]] = []
+    embedding: list[float] | None = None
+    prompt_eval_count: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+def embedded(body: bytes) -> Embedded:
+    """The vectors of an answer."""
+    try:
+        told = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    vectors = told.embeddings or ([told.embedding] if told.embedding else [])
+    return Embedded(vectors=vectors, usage=Usage(input=told.prompt_eval_count) if told.prompt_eval_count else None)

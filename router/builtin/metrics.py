@@ -67,7 +67,7 @@ class Metrics:
 
     async def _answer(self, request: Request) -> web.Response:
         """For loopback without a key, for everybody else with a management key."""
-        if not ipaddress.ip_address(request.http.remote or "0.0.0.0").is_loopback:  # noqa: S104 - a comparison
+        if not _is_local(request.http):
             identity = await self._server.identify(request.http, "any")
             if identity is None or not identity.management:
                 raise Forbidden("metrics are for loopback or a management key")
@@ -86,6 +86,13 @@ class Metrics:
         yield "# TYPE router_first_content_seconds histogram"
         for provider, histogram in self._latencies.items():
             yield from _histogram("router_first_content_seconds", provider, histogram)
+
+
+def _is_local(request: web.Request) -> bool:
+    """True for this machine itself, but not for a proxy on it that asks for somebody else."""
+    if request.headers.keys() & {"X-Forwarded-For", "Forwarded", "Via"}:
+        return False
+    return ipaddress.ip_address(request.remote or "0.0.0.0").is_loopback  # noqa: S104 - a comparison
 
 
 def _histogram(name: str, provider: str, histogram: Histogram) -> Iterator[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from router import hookimpl
 from router.api import Request, Route
-from router.settings import AuthSettings, SettingsError, load
+from router.app import Server, listening
+from router.settings import AuthSettings, ServerSettings, Settings, SettingsError, load
 from router.testing import Running
 
 from .envelopes import google_error, openai_error
@@ -230,6 +234,43 @@ async def test_restrictions_that_allow(router: Running) -> None:
     plain, _ = await router.server.keys.create("narrow", allowed_models=["echo/*"], allowed_providers=["echo"])
 
     assert (await router.post(CHAT, ASK, key=plain)).status == 200
+
+
+# --- metrics: loopback, or a management key --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "forwarded", "Via"])
+async def test_metrics_are_not_for_those_behind_a_proxy(router: Running, header: str) -> None:
+    """A proxy on the same machine comes from loopback too."""
+    behind = {header: "203.0.113.9"}
+
+    assert await status(router, path="/metrics") == 200
+    assert await status(router, behind, path="/metrics") == 401
+    assert await status(router, behind | {"x-api-key": router.key}, path="/metrics") == 403
+    assert await status(router, behind | {"x-api-key": router.management}, path="/metrics") == 200
+
+
+async def test_metrics_are_not_for_other_machines(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent
+            own = probe.getsockname()[0]
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+    server = Server(
+        Settings(providers=ECHO, server=ServerSettings(database=str(tmp_path / "router.db"), listen=f"{own}:0")), {}
+    )
+    await server.start()
+    try:
+        _, plain = (await server.keys.create_first()) or ("", "")
+        async with listening(server) as url, ClientSession() as session:
+            for key, expected in (("", 401), (plain, 403)):
+                async with session.get(url + "/metrics", headers={"x-api-key": key}) as answer:
+                    assert answer.status == expected
+            async with session.get(url + "/healthz") as answer:
+                assert answer.status == 200
+    finally:
+        await server.stop()
 
 
 # --- the order of the checks -----------------------------------------------------------------------------------------

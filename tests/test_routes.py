@@ -1,0 +1,171 @@
+"""Every path that the router answers, and who may ask it: a list to read, and the router must agree with it.
+
+A new route is written down here, with its access: a scope of keys, "any" (any valid key), "management" (any management key; loopback
+needs none) or "public" (no key at all). Whether it holds is found out by asking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from router.app import Server, application
+from router.call import SCOPES
+from router.settings import Settings
+from router.testing import Running
+
+Start = Callable[..., Awaitable[Running]]
+
+ECHO = {"echo": {"plugin": "echo"}}
+BOTH = ("/v1", "/api/v1")
+ANTHROPIC = (*BOTH, "/anthropic/v1")
+BETA = ("/v1beta", "/api/v1beta")
+GEMINI = (*BOTH, *BETA)
+
+#: access: method and path below these prefixes
+ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
+    "public": {
+        "GET /healthz": ("",),
+        "GET /health": ("", *BOTH),
+    },
+    "management": {
+        "GET /metrics": ("",),
+    },
+    "any": {
+        "GET /key": BOTH,
+        "GET /auth/key": BOTH,
+    },
+    "models:read": {
+        "GET /models": (*BOTH, *BETA),
+        "GET /models/{id}": (*BOTH, *BETA),
+        "GET /models/count": BOTH,
+        "GET /embeddings/models": BOTH,
+        "GET /providers": BOTH,
+    },
+    "generation:read": {
+        "GET /generation": BOTH,
+        "GET /generation/{id}": BOTH,
+    },
+    "inference": {
+        "POST /chat/completions": BOTH,
+        "POST /completions": BOTH,
+        "POST /responses": BOTH,
+        "POST /embeddings": BOTH,
+        "POST /rerank": BOTH,
+        "POST /messages": ANTHROPIC,
+        "POST /messages/count_tokens": ANTHROPIC,
+        "POST /{model}:generateContent": GEMINI,
+        "POST /{model}:streamGenerateContent": GEMINI,
+        "POST /{model}:countTokens": GEMINI,
+    },
+}
+
+#: what every client API finds enough in to ask whether the key may
+BODY = {
+    "model": "echo/echo",
+    "max_tokens": 9,
+    "messages": [{"role": "user", "content": "hello"}],
+    "contents": [{"role": "user", "parts": [{"text": "hello"}]}],
+    "input": "hello",
+    "query": "hello",
+    "documents": ["hello"],
+}
+#: and those for which this is too much
+BODIES = {"/completions": {"model": "echo/echo", "prompt": "hello"}}
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[web.Application]:
+    """The application without a socket."""
+    settings = Settings(providers=ECHO)
+    settings.server.database = str(tmp_path / "router.db")
+    server = Server(settings, {})
+    await server.start()
+    yield application(server)
+    await server.stop()
+
+
+def listed() -> dict[str, str]:
+    """The list above as "METHOD /whole/path": access."""
+    return {
+        f"{method} {prefix}{path}": access
+        for access, routes in ROUTES.items()
+        for name, prefixes in routes.items()
+        for method, path in [name.split(" ")]
+        for prefix in prefixes
+    }
+
+
+def mounted(app: web.Application) -> dict[str, web.AbstractRoute]:
+    """Every route of the application, HEADs and slashes at the end included."""
+    found = {}
+    for route in app.router.routes():
+        assert route.resource is not None
+        name = f"{route.method} {route.resource.canonical}"
+        assert name not in found, f"{name} is there twice: the second is never asked"
+        found[name] = route
+    return found
+
+
+async def test_every_route_is_on_the_list_and_the_other_way_round(app: web.Application) -> None:
+    names = {name for name in mounted(app) if not name.endswith("/") and not name.startswith("HEAD ")}
+
+    assert names - listed().keys() == set(), "write these down, with who may ask them"
+    assert listed().keys() - names == set(), "these are written down and not there"
+
+
+async def test_a_head_and_a_slash_are_the_same_route(app: web.Application) -> None:
+    routes = mounted(app)
+
+    for name, route in routes.items():
+        if name.startswith("GET "):
+            assert routes[f"HEAD {name[4:]}"].handler is route.handler
+        slashed = routes.get(f"{name}/")
+        info = route.resource.get_info() if route.resource else {}
+        takes_slashes = "pattern" in info and info["pattern"].pattern.endswith(".+)")
+        assert name.endswith("/") or takes_slashes or (slashed is not None and slashed.handler is route.handler), name
+
+
+async def test_who_may_ask_each_route(start: Start) -> None:
+    """By asking: without a key, with a key of each scope alone, and with the management key."""
+    router = await start(providers=ECHO)
+    keys = {scope: (await router.server.keys.create(f"only {scope}", scopes=frozenset({scope})))[0] for scope in SCOPES}
+
+    found = {}
+    for name in listed():
+        found[name] = await access(router, name, keys)
+
+    assert found == listed()
+
+
+async def access(router: Running, name: str, keys: dict[str, str]) -> str:
+    """Who may ask a route, in the words of the list."""
+
+    async def ask(key: str | None) -> int:
+        method, path = name.split(" ")
+        url = URL(router.url + re.sub(r"\{\w+\}", "echo/echo" if "generation/" not in path else "gen-1", path))
+        # As a proxy would ask for somebody elsewhere.
+        headers = {"X-Forwarded-For": "203.0.113.9", **({"x-api-key": key} if key else {})}
+        body = BODIES.get(re.sub(r"^(/api)?/v1", "", path), BODY) if method == "POST" else None
+        async with router.session.request(method, url, json=body, headers=headers) as answer:
+            await answer.read()
+            assert answer.status < 500 or answer.status == 501, name
+            return answer.status
+
+    if await ask(None) != 401:
+        return "public"
+    assert await ask("sk-rt-v1-nobody") == 401
+    may = [scope for scope, key in keys.items() if await ask(key) != 403]
+    if may == list(keys):
+        return "any"
+    if not may and await ask(router.management) != 403:
+        return "management"
+    assert len(may) == 1, (name, may)
+    assert (await ask(router.management) == 403) is (may == ["inference"])
+    assert await ask(router.key) != 403
+    return may[0]

@@ -34,10 +34,12 @@ from .counting import Counting
 from .dialects import envelopes
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
+from .dialects.base import Path as DialectPath
 from .dialects.gemini_generate import METHODS, GeminiGenerate
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
 from .dialects.openai_embeddings import OpenAIEmbeddings
+from .dialects.openai_media import MEDIA
 from .dialects.openai_responses import OpenAIResponses
 from .dialects.rerank import Rerank
 from .errors import (
@@ -104,6 +106,7 @@ class Server:
             OpenAIResponses(),
             OpenAICompletions(),
             OpenAIEmbeddings(),
+            *(kind() for kind in MEDIA),
             Rerank(),
             AnthropicMessages(),
         ]
@@ -267,7 +270,7 @@ def application(server: Server) -> web.Application:
     for dialect in server.dialects:
         for path in dialect.paths:
             make = _counting_handler if path.operation == "count_tokens" else _generation_handler
-            handler = make(server, dialect, path.operation)
+            handler = make(server, dialect, path)
             for prefix in dialect.prefixes:
                 _add(app, path.method, prefix + path.path, handler)
     for route in [
@@ -294,15 +297,15 @@ def _max_body(server: Server) -> int:
 
 
 def _generation_handler(
-    server: Server, dialect: Dialect, operation: str
+    server: Server, dialect: Dialect, path: DialectPath
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = server.call(request, dialect, operation)
+        call = server.call(request, dialect, path.operation)
         request[CALL] = call
         logs.request_id.set(call.request_id)
         sink = HttpSink(request, call, server.settings, server.alarms)
         try:
-            await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server)))
+            await server.lifecycle.execute(call, sink, lambda: read_body(request, _max_body(server), form=path.form))
         finally:
             sink.close()
         return sink.response or web.Response(status=499)
@@ -311,12 +314,12 @@ def _generation_handler(
 
 
 def _counting_handler(
-    server: Server, dialect: Dialect, operation: str
+    server: Server, dialect: Dialect, path: DialectPath
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Prompts that are counted and not run; their errors are printed by whoever stands around every handler."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        call = server.call(request, dialect, operation)
+        call = server.call(request, dialect, path.operation)
         request[REQUEST_ID] = call.request_id
         logs.request_id.set(call.request_id)
         counted = await server.counting.count(call, lambda: read_body(request, _max_body(server)))
@@ -382,10 +385,14 @@ class Connection(web.RequestHandler):
         return super().finish_response(request, resp, start_time)
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body of a JSON request, decompressed. Raises PayloadTooLarge, UnsupportedMediaType, ClientTimeout, BadRequest."""
+async def read_body(request: web.Request, limit: int, *, form: bool = False) -> bytes:
+    """The body of a request, JSON or a form of several parts, decompressed. Raises PayloadTooLarge, UnsupportedMediaType,
+    ClientTimeout, BadRequest."""
     kind = request.headers.get("Content-Type")
-    if kind is not None and not kind.startswith("application/json") and not _is_json(kind):
+    if form:
+        if kind is None or not kind.lower().startswith("multipart/form-data"):
+            raise UnsupportedMediaType("Content-Type must be multipart/form-data")
+    elif kind is not None and not kind.startswith("application/json") and not _is_json(kind):
         raise UnsupportedMediaType(f"Content-Type must be application/json, not {kind[:100]}")
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):

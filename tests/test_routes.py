@@ -6,12 +6,13 @@ needs none) or "public" (no key at all). Whether it holds is found out by asking
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
 from yarl import URL
 
 from router.app import Server, application
@@ -39,6 +40,15 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "any": {
         "GET /key": BOTH,
         "GET /auth/key": BOTH,
+        "GET /videos": BOTH,
+        "POST /videos": BOTH,
+        "GET /videos/{rest}": BOTH,
+        "POST /videos/{rest}": BOTH,
+        "DELETE /videos/{rest}": BOTH,
+        "GET /realtime": BOTH,
+        "POST /realtime": BOTH,
+        "GET /realtime/{rest}": BOTH,
+        "POST /realtime/{rest}": BOTH,
     },
     "models:read": {
         "GET /models": (*BOTH, *BETA),
@@ -57,6 +67,13 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /responses": BOTH,
         "POST /embeddings": BOTH,
         "POST /rerank": BOTH,
+        "POST /moderations": BOTH,
+        "POST /audio/speech": BOTH,
+        "POST /audio/transcriptions": BOTH,
+        "POST /audio/translations": BOTH,
+        "POST /images": BOTH,
+        "POST /images/generations": BOTH,
+        "POST /images/edits": BOTH,
         "POST /messages": ANTHROPIC,
         "POST /messages/count_tokens": ANTHROPIC,
         "POST /{model}:generateContent": GEMINI,
@@ -76,7 +93,10 @@ BODY = {
     "documents": ["hello"],
 }
 #: and those for which this is too much
-BODIES = {"/completions": {"model": "echo/echo", "prompt": "hello"}}
+PROMPT = {"model": "echo/echo", "prompt": "hello"}
+BODIES = {"/completions": PROMPT, "/images": PROMPT, "/images/generations": PROMPT}
+#: and those that want a form of several parts
+FORMS = ("/audio/transcriptions", "/audio/translations", "/images/edits")
 
 
 @pytest.fixture
@@ -151,8 +171,10 @@ async def access(router: Running, name: str, keys: dict[str, str]) -> str:
         url = URL(router.url + re.sub(r"\{\w+\}", "echo/echo" if "generation/" not in path else "gen-1", path))
         # As a proxy would ask for somebody elsewhere.
         headers = {"X-Forwarded-For": "203.0.113.9", **({"x-api-key": key} if key else {})}
-        body = BODIES.get(re.sub(r"^(/api)?/v1", "", path), BODY) if method == "POST" else None
-        async with router.session.request(method, url, json=body, headers=headers) as answer:
+        below = re.sub(r"^(/api)?/v1", "", path)
+        body = BODIES.get(below, BODY) if method == "POST" and below not in FORMS else None
+        form = FormData(PROMPT | {"file": io.BytesIO(b"a file")}) if below in FORMS else None
+        async with router.session.request(method, url, json=body, data=form, headers=headers) as answer:
             await answer.read()
             assert answer.status < 500 or answer.status == 501, name
             return answer.status

@@ -79,6 +79,7 @@ class OpenAIEmbeddings(Whole):
         assert call.candidate is not None
         provider = call.candidate.provider
         call.outcome.finish_reason = "stop"
+        call.outcome.media_type = "application/json"
         if self.name not in provider.passes:
             embedded = provider.embedded(body)
             items = [_Item(index=index, embedding=vector) for index, vector in enumerate(embedded.vectors)]

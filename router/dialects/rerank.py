@@ -72,6 +72,7 @@ class Rerank(Whole):
         outcome = call.outcome
         outcome.usage, outcome.upstream_id, outcome.finish_reason = found.usage, found.id, "stop"
         # what is charged by the search has no tokens to estimate a price from
+        outcome.media_type = "application/json"
         outcome.uncounted = found.usage is None
         outcome.decoded = found
 

@@ -45,7 +45,15 @@ class OpenAICompatible(Provider):
     """An upstream with OpenAI's chat API at `base_url` + `/chat/completions`."""
 
     speaks: Mapping[str, str] = {"openai.chat": "/chat/completions"}  # type: ignore[misc]  # instances may differ
-    passes: Mapping[str, str] = {"openai.embeddings": "/embeddings"}  # type: ignore[misc]
+    passes: Mapping[str, str] = {  # type: ignore[misc]
+        "openai.embeddings": "/embeddings",
+        "openai.moderations": "/moderations",
+        "openai.speech": "/audio/speech",
+        "openai.transcriptions": "/audio/transcriptions",
+        "openai.translations": "/audio/translations",
+        "openai.images": "/images/generations",
+        "openai.image_edits": "/images/edits",
+    }
     takes = frozenset({"reasoning", "messages"})
     fetches = frozenset({"audio", "file"})
 
@@ -105,6 +113,7 @@ class OpenAICompatible(Provider):
         """The deviations of this upstream, on the client's own body."""
         if dialect == "openai.embeddings":
             self.adapt_embedding(members)
+        if dialect in self.passes:
             return
         model = candidate.endpoint.model.id
         if not members.keys().isdisjoint(REASONING_MEMBERS):

@@ -52,8 +52,8 @@ class OpenAI(OpenAICompatible):
         self._efforts = {model.id: frozenset(model.efforts) for model in self.catalogue() if model.efforts}
 
     def catalogue(self) -> list[Model]:
-        """OpenAI's models."""
-        return load_catalogue(__name__)
+        """OpenAI's models. Those of sound and moderation, which the source of the catalogue does not have, are listed by hand."""
+        return [*load_catalogue(__name__), *load_catalogue(__name__, "media.json")]
 
     def unknown(self, id: str) -> Model:
         """A new, dated or fine-tuned model: what its family takes."""

@@ -62,9 +62,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 ran[found[1]].add(found[2])
     if not ran:
         return
-    from tests.wire import clouds, natives, replays
+    from tests.wire import clouds, modalities, natives, replays
 
     for kind, names in sorted(ran.items()):
         terminalreporter.write_line(f"wire: {kind}: {len(names)} exchanges ran")
-    for name, reason in sorted({**replays.EXCLUDED, **natives.EXCLUDED, **clouds.EXCLUDED}.items()):
+    excluded = {**replays.EXCLUDED, **natives.EXCLUDED, **clouds.EXCLUDED, **modalities.EXCLUDED}
+    for name, reason in sorted(excluded.items()):
         terminalreporter.write_line(f"wire: {name} is excluded: {reason}")

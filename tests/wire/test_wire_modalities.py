@@ -12,18 +12,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from .modalities import DIALECTS, EXCLUDED, PLUGINS
 from .recordings import MISSING, Recording, recordings
 from .stage import Stage, start_router
 from .upstream import Asked, ReplayUpstream
 
 pytestmark = pytest.mark.wire
 
-DIALECTS = ("openai-embeddings", "openai-moderations", "cohere-embed", "cohere-rerank", "gemini-embed", "ollama-embed")
-#: recordings that are not replayed, with the reason
-EXCLUDED = {
-    "vertex-96f800": "Vertex's `:predict`: the plugin gives no vectors",
-}
-PLUGINS = {"openai", "mistral", "cohere", "gemini", "ollama", "voyage"}
 REPLAYED = [each for each in recordings() if each.dialect in DIALECTS and each.name not in EXCLUDED]
 EMBEDDINGS = [each for each in REPLAYED if each.dialect.endswith(("embed", "embeddings"))]
 SKIPPED = pytest.mark.skip(reason=MISSING)
@@ -212,6 +207,21 @@ async def test_clients_get_the_recorded_order(stage: Stage, http: aiohttp.Client
     assert told["usage"]["search_units"] == recording.body["meta"]["billed_units"]["search_units"]
     sent = stage.upstream.asked[recording.name][0]
     assert (sent.path, sent.body) == ("/v2/rerank", asked)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("recording", params([each for each in REPLAYED if each.dialect == "openai-moderations"]))
+async def test_clients_get_the_recorded_judgement(
+    stage: Stage, http: aiohttp.ClientSession, recording: Recording
+) -> None:
+    asked = recording.asked
+    assert asked is not None
+
+    status, told = await post(http, stage, "/v1/moderations", {**asked, "model": f"{recording.name}/{asked['model']}"})
+
+    assert (status, told) == (200, recording.body)
+    sent = stage.upstream.asked[recording.name][0]
+    assert (sent.path, sent.body) == ("/v1/moderations", asked)
 
 
 def test_nothing_is_left_out_without_a_reason() -> None:

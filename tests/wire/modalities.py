@@ -1,0 +1,11 @@
+"""Recordings of vectors, orders and judgements: which are replayed, and through which plugin."""
+
+from __future__ import annotations
+
+DIALECTS = ("openai-embeddings", "openai-moderations", "cohere-embed", "cohere-rerank", "gemini-embed", "ollama-embed")
+#: recordings that are not replayed, with the reason
+EXCLUDED = {
+    "vertex-96f800": "Vertex's `:predict`: the plugin gives no vectors",
+}
+#: providers whose recordings have a plugin of their own; the others go through `openai-compatible`
+PLUGINS = {"openai", "mistral", "cohere", "gemini", "ollama", "voyage"}

@@ -22,6 +22,8 @@ from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Anthrop
 
 HELLO: Any = [{"role": "user", "content": "Hello, Ås! 🌍"}]
 WORDS = Answer(words=("Hei", ", Ås", "! 🌍"))
+#: an answer that no machine is slow enough to hear to its end
+LONG = Answer(words=("word ",) * 100)
 CITY: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER: Any = {"name": "get_weather", "description": "…", "input_schema": CITY}
 NOW: Any = {"name": "now", "input_schema": {"type": "object", "properties": {}}}
@@ -318,7 +320,7 @@ def test_a_stream_that_breaks_off(client: anthropic.Anthropic, family: Family, u
 async def test_a_client_that_leaves_ends_the_upstreams_stream(
     served: Served, family: Family, upstream: FakeUpstream
 ) -> None:
-    upstream.will(family.streamed(WORDS, pause_s=0.2))
+    upstream.will(family.streamed(LONG, pause_s=0.2))
 
     async with (
         anthropic.AsyncAnthropic(base_url=served.url, api_key=served.key, max_retries=0) as client,
@@ -327,7 +329,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_stream(
         async for _ in stream.text_stream:
             break
 
-    assert await asyncio.to_thread(left_within, upstream, 2.0)
+    assert await asyncio.to_thread(left_within, upstream, 5.0)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from tests.serving import Served
 from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Family, ToolCall
 
 WORDS = Answer(words=("Hei", ", Ås", "! 🌍"))
+#: an answer that no machine is slow enough to hear to its end
+LONG = Answer(words=("word ",) * 100)
 HELLO = "Hello, Ås! 🌍"
 CITY = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}
 TOOLS = types.Tool(
@@ -371,7 +373,7 @@ def test_a_stream_that_breaks_off(client: genai.Client, family: Family, upstream
 async def test_a_client_that_leaves_ends_the_upstreams_stream(
     served: Served, family: Family, upstream: FakeUpstream
 ) -> None:
-    upstream.will(family.streamed(WORDS, pause_s=0.2))
+    upstream.will(family.streamed(LONG, pause_s=0.2))
 
     with sdk(served) as client:
         stream = await client.aio.models.generate_content_stream(model=family.model, contents=HELLO)

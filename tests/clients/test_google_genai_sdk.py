@@ -382,7 +382,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_stream(
         await stream.aclose()
         await client.aio.aclose()
 
-    assert await asyncio.to_thread(left_within, upstream, 2.0)
+    assert await asyncio.to_thread(left_within, upstream, 5.0)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

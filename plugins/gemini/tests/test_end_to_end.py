@@ -293,7 +293,7 @@ async def test_a_filter_behind_the_first_words(client: AsyncOpenAI, upstream: Fa
 
 
 async def test_leaving_in_the_middle_of_a_stream(client: AsyncOpenAI, upstream: FakeUpstream, recording: Read) -> None:
-    upstream.will(streamed(recording("stream_text"), pause_s=0.2))
+    upstream.will(streamed(recording("stream_text"), pause_s=1.0))
 
     stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
     async for chunk in stream:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -517,24 +519,26 @@ def _text(value: object) -> str | None:
 
 def retry_after(headers: Headers) -> float | None:
     """The wait that an upstream asks for, in seconds from now, None where it does not say."""
-    if (ms := headers.get("retry-after-ms")) is not None:
-        try:
-            return max(float(ms) / 1000, 0.0)
-        except ValueError:
-            pass
+    if (ms := _number(headers.get("retry-after-ms"))) is not None:
+        return max(ms / 1000, 0.0)
     value = headers.get("retry-after")
     if value is None:
         return None
+    if (seconds := _number(value)) is not None:
+        return max(seconds, 0.0)
     try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        from email.utils import parsedate_to_datetime
-
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except ValueError:
         return None
+
+
+def _number(value: str | None) -> float | None:
+    """A header as a number, None where it is none: `inf` and `nan` are no waits."""
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 # --- catalogue files -------------------------------------------------------------------------------------------------

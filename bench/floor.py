@@ -13,7 +13,7 @@ import asyncio
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 
-from router.app import loop_factory
+from router.serving import loop_factory
 
 
 def application(base: str, by: str) -> web.Application:

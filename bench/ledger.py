@@ -12,11 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from router.app import Server
 from router.call import Attempt, Call, Candidate, Credential, Endpoint, Head, Plan
-from router.model import Model, Price, Usage
+from router.model import Model
 from router.plugins import each
+from router.prices import Price, Usage
 from router.provider import Provider, ProviderSettings, Timeouts
+from router.server import Server
 from router.settings import LimitSettings, ServerSettings, Settings
 
 HEADERS = {"User-Agent": "OpenAI/Python 3.5.0", "X-Title": "bench", "Content-Type": "application/json"}

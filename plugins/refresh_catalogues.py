@@ -31,7 +31,8 @@ from router_ollama.encode import PARAMETERS as OLLAMA
 from router_openai.deviations import parameters_of
 from router_openai_compatible.presets import LOGPROBS, PENALTIES, PRESETS, TOOLS, Preset
 
-from router.model import Model, Price, PriceOverride
+from router.model import Model
+from router.prices import Price, PriceOverride
 
 PLUGINS = Path(__file__).parent
 #: presets whose name in the source is another one

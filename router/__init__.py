@@ -24,45 +24,46 @@ from .errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
+from .events import (
+    Choice,
+    Event,
+    Finish,
+    Fold,
+    PartDone,
+    ReasoningDelta,
+    RefusalDelta,
+    Reply,
+    Start,
+    Stop,
+    TextDelta,
+    ToolDelta,
+)
 from .hookspecs import API, hookimpl
 from .modalities import Embedded, EmbedInput, EmbedRequest, Ranked, Reranked, RerankRequest
 from .model import (
     AnyPart,
     Audio,
     ChatRequest,
-    Choice,
     Citation,
-    Event,
     File,
-    Finish,
     FinishReason,
-    Fold,
     Image,
     Message,
     Model,
     Opaque,
-    PartDone,
-    Price,
     Reasoning,
     ReasoningConfig,
-    ReasoningDelta,
     Refusal,
-    RefusalDelta,
-    Reply,
     ResponseFormat,
-    Start,
-    Stop,
     Text,
-    TextDelta,
     Tool,
     ToolCall,
     ToolChoice,
-    ToolDelta,
     ToolResult,
-    Usage,
     Video,
 )
 from .openai_compatible import OpenAICompatible
+from .prices import Price, Usage
 from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream, error_of, load_catalogue
 from .sse import MessageEvent, open_lines
 

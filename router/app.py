@@ -1,267 +1,45 @@
-"""The server: builds everything a process needs, mounts the routes, and runs until it is told to stop."""
+"""The web application: every route under every prefix, and what stands around every handler."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
 import math
 import os
-import random
-import signal
-import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
-from msgspec import Struct
 
 from . import logs
-from .alarms import Alarms
 from .api import Request, Route, json_response, models
 from .api import routes as api_routes
-from .attempts import Attempts
-from .builtin import DEFAULT_PLUGINS
-from .call import Call, Identity, wants_number_codes
-from .clock import Clock
-from .counting import Counting
+from .call import Call, wants_number_codes
 from .dialects import envelopes
-from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
 from .dialects.base import Path as DialectPath
-from .dialects.gemini_generate import METHODS, GeminiGenerate
-from .dialects.openai_chat import OpenAIChat
-from .dialects.openai_completions import OpenAICompletions
-from .dialects.openai_embeddings import OpenAIEmbeddings
-from .dialects.openai_media import MEDIA
-from .dialects.openai_responses import OpenAIResponses
-from .dialects.rerank import Rerank
+from .dialects.gemini_generate import METHODS
 from .errors import (
     BadRequest,
     ClientTimeout,
-    Forbidden,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     RouterError,
-    Unauthenticated,
     UnsupportedMediaType,
 )
-from .fetch import Fetcher
-from .health import Health
-from .ledger import Ledger
-from .lifecycle import Lifecycle, recognise
-from .planning import Planner, Table
-from .plugins import Plugins, make_providers
-from .provider import Provider
-from .relay import Relay
-from .settings import Settings
-from .signatures import Signatures
+from .server import IDENTITY, Server
 from .sink import CREDENTIALS, UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
-from .store.database import Database
-from .store.generations import Generations
-from .store.keys import Keys
-from .tasks import spawn
 
 log = logging.getLogger(__name__)
 
 CALL = web.RequestKey("call", Call)
-IDENTITY = web.RequestKey("identity", Identity)
 REQUEST_ID = web.RequestKey("request_id", str)
 #: a body must arrive within so many seconds plus its size at this rate (bytes per second)
 BODY_S = 30.0
 SLOWEST_BODY = 64 * 1024
-#: what the sockets get to send the ends of calls that were ended by the router
-LAST_S = 1.0
-SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
-
-
-class Server:
-    """Everything a running router has. Builtins and API handlers get it; `reload` swaps what a new configuration changes."""
-
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        self.settings = settings
-        self.environ = environ
-        self.clock = Clock()
-        self.alarms = Alarms()
-        self.rng = random.Random()
-        self.started_s = self.clock.monotonic()
-        self.health = Health(self.clock.monotonic)
-        self.plugins = Plugins()
-        self.compat: dict[str, Any] = {}
-        #: `[plugins.<name>]` by name, as the plugin's own Struct
-        self.plugin_settings: dict[str, Struct] = {}
-        self.providers: dict[str, Provider] = {}
-        self.broken: dict[str, str] = {}
-        self.found: list[str] = []
-        self.dialects: list[Dialect] = [
-            OpenAIChat(),
-            GeminiGenerate(),
-            OpenAIResponses(),
-            OpenAICompletions(),
-            OpenAIEmbeddings(),
-            *(kind() for kind in MEDIA),
-            Rerank(),
-            AnthropicMessages(),
-        ]
-        self.database: Database
-        self.keys: Keys
-        self.generations: Generations
-        self.ledger: Ledger
-        self.table: Table
-        self.lifecycle: Lifecycle
-        self.counting: Counting
-        #: told to stop, and told so again
-        self.draining = self.ending = False
-        self._exit = AsyncExitStack()
-
-    async def start(self) -> None:
-        """Open the store, load the plugins, make the providers. Raises SettingsError, StoreError."""
-        for name, kind in DEFAULT_PLUGINS.items():
-            if name not in self.settings.plugins.disabled:
-                self.plugins.register(kind(self), name, state="builtin")
-        self.plugins.load(self.settings)
-        self.plugin_settings = self.plugins.settings_of(self.settings)
-        self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
-        self._exit.push_async_callback(self._close_providers)
-        await self._configure(self.settings)
-        await self._open_store()
-        hook = self.plugins.hook
-        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private), Signatures(self.clock.monotonic))
-        attempts = Attempts(
-            hook,
-            relay,
-            self.ledger,
-            self.health,
-            self.alarms,
-            max_attempts=lambda: self.settings.routing.max_attempts,
-            rng=self.rng,
-        )
-        planner = Planner(hook)
-        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger, self.alarms)
-        self.counting = Counting(self.plugins, planner, self.ledger)
-        for context in reversed(hook.router_lifespan(app=self)):
-            await self._exit.enter_async_context(context)
-
-    async def stop(self) -> None:
-        """Close background work, providers and the store, in this order."""
-        await self._exit.aclose()
-
-    async def _close_providers(self) -> None:
-        for provider in self.providers.values():
-            await provider.close()
-
-    async def reload(self, settings: Settings) -> None:
-        """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
-        old, seconds = self.providers, self.settings.timeouts.total_seconds
-        await self._configure(settings)
-        self.health.reset()
-        spawn("close replaced providers", _close_later(old, seconds))
-
-    async def _open_store(self) -> None:
-        migrations = self.plugins.hook.router_migrations()
-        self.database = await Database.open(
-            Path(self.settings.server.database),
-            synchronous=self.settings.server.synchronous,
-            migrations=[migration for group in migrations for migration in group],
-            exclusive=True,
-        )
-        # Behind a start that fails too: a connection is a thread, and the process would wait for it for ever.
-        self._exit.push_async_callback(self.database.close)
-        self.keys = Keys(
-            self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
-        )
-        await self.keys.load()
-        self.generations = Generations(self.database)
-        self.ledger = Ledger(self)
-        await self.ledger.load()
-
-    async def _configure(self, settings: Settings) -> None:
-        made = await make_providers(settings, self.plugins, self.environ)
-        table = Table(made.ready, made.broken, settings)
-        self.settings = settings
-        self.compat = msgspec.structs.asdict(settings.compat)
-        self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
-
-    # --- credentials ---
-
-    def credential(self, request: web.Request, *, gemini: bool = False) -> str | None:
-        """The key that a request presents, None without any. Raises Unauthenticated where it presents two different ones."""
-        headers = request.headers
-        found: list[str] = []
-        for value in headers.getall("Authorization", ()):
-            scheme, _, token = value.partition(" ")
-            found.append(token.strip() if scheme.lower() == "bearer" else value)
-        found.extend(headers.getall("x-api-key", ()))
-        found.extend(headers.getall("x-goog-api-key", ()))
-        if request.query_string and self._query_key(request.path, gemini):
-            found.extend(request.query.getall("key", ()))
-        keys = {key for key in found if key}
-        if len(keys) > 1:
-            raise Unauthenticated("two different keys in one request; send one")
-        return keys.pop() if keys else None
-
-    def _query_key(self, path: str, gemini: bool) -> bool:
-        """Does `?key=` count here? The paths of models are Google's too."""
-        mode = self.settings.auth.query_key
-        return mode == "all" or (mode == "gemini" and (gemini or "/models" in path))
-
-    async def identify(self, request: web.Request, scope: str) -> Identity | None:
-        """Who calls a route of the router's own API. Raises Unauthenticated, Forbidden."""
-        if scope == "public" or (scope == "models:read" and self.settings.auth.public_models):
-            return None
-        call = self.call(request, self.dialects[0], "api")
-        identity = await recognise(self.plugins.hook, call)
-        if scope != "any" and scope not in identity.scopes:
-            raise Forbidden(f"this key lacks the scope {scope!r}")
-        request[IDENTITY] = identity
-        return identity
-
-    def call(self, request: web.Request, dialect: Dialect, operation: str) -> Call:
-        """A call for a request whose body is still unread. Raises Unauthenticated, BadRequest."""
-        started = self.clock.monotonic()
-        call = Call(
-            dialect=dialect,
-            body=b"",
-            headers=request.headers,
-            path=request.match_info,
-            presented=self.credential(request, gemini=dialect.surface == "gemini"),
-            started_s=started,
-            operation=operation,
-            query=request.query_string,
-        )
-        call.deadline_s = started + self._seconds(request)
-        call.compat = self.compat
-        return call
-
-    def _seconds(self, request: web.Request) -> float:
-        total = self.settings.timeouts.total_seconds
-        wanted = request.headers.get("X-Router-Timeout")
-        if wanted is None:
-            return total
-        try:
-            seconds = float(wanted)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds < math.inf:
-            raise BadRequest("X-Router-Timeout must be a number of seconds above 0")
-        return min(seconds, total)
-
-
-async def _close_later(providers: Mapping[str, Provider], seconds: float) -> None:
-    """Close providers that were replaced, when no call can still be using them."""
-    await asyncio.sleep(seconds)
-    for provider in providers.values():
-        await provider.close()
-
-
-# --- routes ----------------------------------------------------------------------------------------------------------
 
 
 def application(server: Server) -> web.Application:
@@ -556,128 +334,3 @@ def _log(request: web.Request, status: int, seconds: float) -> None:
         key=identity.label if identity is not None else None,
         model=call.model_id if call is not None else None,
     )
-
-
-# --- running ---------------------------------------------------------------------------------------------------------
-
-
-def run(settings: Settings, load: Callable[[], Settings]) -> int:
-    """Serve until SIGTERM or SIGINT. `load` reads the configuration again (SIGHUP). Returns the exit code."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_serve(settings, load))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed (extra `speed`)."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-async def _serve(settings: Settings, load: Callable[[], Settings]) -> int:
-    server = Server(settings, os.environ)
-    try:
-        await server.start()
-        stop = _signals(server, load)
-        async with listening(server) as url:
-            print(f"listening on {url}", flush=True)
-            await _welcome(server, url)
-            _tune_collector()
-            await stop.wait()
-            server.draining = True
-    finally:
-        await server.stop()
-    return 0
-
-
-def _tune_collector() -> None:
-    """What start-up has made stays: take it out of the collector's sight, and let it look less often at what calls make."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-@contextlib.asynccontextmanager
-async def listening(server: Server) -> AsyncIterator[str]:
-    """The socket is open inside the block; behind it, calls under way have ended or were ended after the drain time."""
-    runner = web.AppRunner(application(server), handler_cancellation=True, shutdown_timeout=LAST_S)
-    await runner.setup()
-    manager = runner.server
-    assert manager is not None
-    host, _, port = server.settings.server.listen.rpartition(":")
-    tls = _tls(server.settings)
-    door: asyncio.Server | None = None
-    try:
-        door = await asyncio.get_running_loop().create_server(
-            lambda: Connection(server, manager), host.strip("[]"), int(port), ssl=tls, reuse_address=True, backlog=128
-        )
-        bound = door.sockets[0].getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        yield f"{'https' if tls else 'http'}://{shown}:{bound[1]}"
-    finally:
-        if door is not None:
-            door.close()
-        await asyncio.sleep(0)  # what has just come in is taken
-        manager.pre_shutdown()
-        await server.lifecycle.drain(server.settings.server.drain_seconds)
-        await runner.cleanup()
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.server.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.server.tls_certificate, settings.server.tls_key or None)
-    return context
-
-
-async def _welcome(server: Server, url: str) -> None:
-    """What a person reads first: what was found, and at the very first start the keys, which are never shown again."""
-    for found in server.found:
-        print(f"found {found}", flush=True)
-    if server.settings.auth.mode == "open" or SECRET_IN_ENVIRONMENT in server.environ:
-        return
-    created = await server.keys.create_first()
-    if created is None:
-        return
-    management, inference = created
-    listed = server.table.entries
-    model = "echo/echo" if "echo/echo" in listed else min(listed, default="provider/model")
-    print(
-        f"\nmanagement key  {management}\ninference key   {inference}\n"
-        "These are shown only once; `router keys create` makes more.\n\n"
-        f"Try it:\ncurl {url}/v1/chat/completions -H 'Authorization: Bearer {inference}' \\\n"
-        "  -H 'Content-Type: application/json' \\\n"
-        f"""  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello there"}}], "stream": true}}' -N""",
-        flush=True,
-    )
-
-
-def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stopping() -> None:
-        if server.ending:
-            os._exit(1)
-        if stop.is_set():
-            log.warning("a second signal: what is under way ends now")
-            server.ending = True
-            server.lifecycle.end()
-        stop.set()
-
-    async def reloading() -> None:
-        try:
-            await server.reload(load())
-            log.info("the configuration was reloaded")
-        except Exception as error:
-            log.error("the configuration was not reloaded: %s", error)
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping)
-    if hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, lambda: spawn("reload", reloading()))
-    return stop

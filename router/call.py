@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from .errors import ClientGone, RouterError, UpstreamError
-from .model import ChatRequest, Cost, Model, Price, Usage
+from .model import ChatRequest, Model
+from .prices import Cost, Price, Usage
 
 if TYPE_CHECKING:
     import asyncio

@@ -244,7 +244,7 @@ class UpstreamError(RouterError):
     counts = True
     #: the same endpoint is asked once more (api.md 18.6)
     again = False
-    #: of an answer that was to be whole: what came of it (`model.Reply`)
+    #: of an answer that was to be whole: what came of it (`events.Reply`)
     partial: Any = None
 
     def __init__(

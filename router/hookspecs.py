@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from .model import ChatRequest, Event, Usage
+from .events import Event
+from .model import ChatRequest
+from .prices import Usage
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .app import Server
     from .call import Attempt, Call, Candidate, Generation, Identity
     from .dialects.base import Dialect
     from .provider import Provider, Upstream
+    from .server import Server
     from .store.migrations import Migration
 
 hookspec = pluggy.HookspecMarker("router")
@@ -71,7 +73,7 @@ def router_settings() -> dict[str, type[Struct]]:
 def router_routes(app: Server) -> Sequence[Route]:
     """Return web routes (`router.api.Route`), for management or dashboard pages. All; called once at start.
 
-    `app` is the `router.app.Server` with settings, store, plugins and ledger. Each route names the scope that a key needs.
+    `app` is the `router.server.Server` with settings, store, plugins and ledger. Each route names the scope that a key needs.
 
     .. versionadded:: 1
     """

@@ -18,11 +18,11 @@ from msgspec.structs import replace
 
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
-from .model import PICODOLLARS, Cost, Usage, usd_text
+from .prices import PICODOLLARS, Cost, Usage, usd_text
 from .store.generations import day_of
 
 if TYPE_CHECKING:
-    from .app import Server
+    from .server import Server
 
 log = logging.getLogger(__name__)
 

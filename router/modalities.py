@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from .model import Image, Text, Usage
+from .model import Image, Text
+from .prices import Usage
 
 #: what is embedded: text, tokens, or parts that make one vector together
 EmbedInput = str | list[int] | list[Text | Image]

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from .errors import BadRequest, UpstreamError
-from .model import PICODOLLARS, FinishReason, ReasoningConfig, Usage
+from .model import FinishReason, ReasoningConfig
+from .prices import PICODOLLARS, Usage
 from .wire import openai as wire
 
 # --- usage -----------------------------------------------------------------------------------------------------------

@@ -33,8 +33,9 @@ from .errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
+from .events import Event, Reply
 from .modalities import Embedded, EmbedRequest, Reranked, RerankRequest
-from .model import ChatRequest, Event, Model, Reply
+from .model import ChatRequest, Model
 from .settings import ProviderSettings, Timeouts
 from .sse import MessageEvent, open_events
 from .tasks import spawn

@@ -13,7 +13,9 @@ from msgspec.structs import replace
 
 from .call import Call, Candidate, Outcome, Sink
 from .errors import UpstreamError, UpstreamUnavailable
-from .model import Event, Finish, Fold, Reasoning, Refusal, Reply, Start, Text, ToolCall, Usage
+from .events import Event, Finish, Fold, Reply, Start
+from .model import Reasoning, Refusal, Text, ToolCall
+from .prices import Usage
 from .provider import Outgoing, Upstream
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field, structs
 
-from .model import OVERRIDABLE, PICODOLLARS, Price, PriceOverride
+from .prices import OVERRIDABLE, PICODOLLARS, Price, PriceOverride
 from .tables import PREFIX, SettingsError, Table, convert, overlay, put, resolve
 
 __all__ = [

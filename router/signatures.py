@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .call import Call
-from .model import ChatRequest, Event, Message, Reasoning, ReasoningDelta, Stop, ToolCall, ToolDelta
+from .events import Event, ReasoningDelta, Stop, ToolDelta
+from .model import ChatRequest, Message, Reasoning, ToolCall
 
 KEPT_S = 3600.0
 #: the most that is kept, in entries and in characters; the oldest goes first

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from .alarms import Alarm, Alarms
 from .call import TRACE_HEADERS, Call, Sink, wants_number_codes
 from .errors import ClientGone, RouterError
-from .model import usd_text
+from .prices import usd_text
 from .settings import Settings
 from .tasks import spawn
 

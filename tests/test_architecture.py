@@ -19,18 +19,18 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 
 #: each line may import itself and the lines above it
 LAYERS = (
-    ("errors", "model", "modalities", "wire", "tasks", "clock", "alarms"),
+    ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms"),
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
     ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
     ("lifecycle", "counting", "builtin"),
     ("api", "dashboard"),
-    ("app", "commands", "cli", "__main__", "testing"),
+    ("server", "app", "serving", "commands", "cli", "__main__", "testing"),
 )
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 #: builtins bring routes, for which they need the Struct that describes one
 EXCEPTIONS = {("builtin", "api")}
-WEB = {"app", "sink", "api", "dashboard", "builtin/metrics", "testing"}
+WEB = {"server", "app", "serving", "sink", "api", "dashboard", "builtin/metrics", "testing"}
 FIRST_LAYER_MAY = {"msgspec"}
 PLUGIN_MAY = re.compile(r"router(\.wire.*)?$")
 
@@ -197,7 +197,7 @@ def test_all_hooks_stand_in_one_file() -> None:
 
 @pytest.mark.parametrize("name", DEFAULT_PLUGINS)
 async def test_the_server_starts_without(name: str, tmp_path: Path) -> None:
-    from router.app import Server
+    from router.server import Server
     from router.settings import PluginSettings, ServerSettings, Settings
 
     settings = Settings(

@@ -24,39 +24,30 @@ from router.errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
+from router.events import Event, Finish, Fold, PartDone, ReasoningDelta, Reply, Start, Stop, TextDelta, ToolDelta
 from router.model import (
     AnyPart,
     Audio,
     ChatRequest,
     Citation,
-    Event,
     File,
-    Finish,
-    Fold,
     Image,
     Message,
     Opaque,
-    PartDone,
     Reasoning,
     ReasoningConfig,
-    ReasoningDelta,
     Refusal,
-    Reply,
     ResponseFormat,
-    Start,
-    Stop,
     Text,
-    TextDelta,
     Tool,
     ToolCall,
     ToolChoice,
-    ToolDelta,
     ToolResult,
-    Usage,
     Video,
 )
 from router.openai_compatible import EVERYTHING, OpenAICompatible, OpenAICompatibleSettings
 from router.openai_compatible.think import ThinkTags
+from router.prices import Usage
 from router.provider import Timeouts
 from router.sse import open_events
 

@@ -15,8 +15,9 @@ import pytest
 from aiohttp import FormData, web
 from yarl import URL
 
-from router.app import Server, application
+from router.app import application
 from router.call import SCOPES
+from router.server import Server
 from router.settings import Settings
 from router.testing import Running
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.model import Usage
+from router.prices import Usage
 from router.settings import (
     AuthSettings,
     CompatSettings,

@@ -10,7 +10,8 @@ import pytest
 
 from router.call import Call, Identity
 from router.dialects.openai_chat import OpenAIChat
-from router.model import ChatRequest, Message, Reasoning, ReasoningDelta, Stop, Text, TextDelta, ToolCall, ToolDelta
+from router.events import ReasoningDelta, Stop, TextDelta, ToolDelta
+from router.model import ChatRequest, Message, Reasoning, Text, ToolCall
 from router.settings import Settings
 from router.signatures import KEPT_S, LONGEST_CHARS, Signatures
 from router.testing import FakeUpstream, Running, json_answer, running, sse_answer

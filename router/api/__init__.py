@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from ..call import Identity, encode_json
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 PREFIXES = ("/v1", "/api/v1")
 

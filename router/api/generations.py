@@ -6,7 +6,7 @@ from typing import Any
 
 from ..call import Generation, wants_number_codes
 from ..errors import BadRequest, NotFound
-from ..model import usd
+from ..prices import usd
 from . import Request, Route
 from .keys import moment
 

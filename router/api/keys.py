@@ -8,7 +8,7 @@ from typing import Any
 from ..builtin.limits import Effective, effective
 from ..call import Identity
 from ..ledger import Account, resets_at
-from ..model import usd
+from ..prices import usd
 from ..store.generations import day_of
 from . import Request, Route
 

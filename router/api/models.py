@@ -12,8 +12,9 @@ from aiohttp import web
 
 from ..dialects.gemini_generate import METHODS
 from ..errors import BadRequest, MethodNotAllowed
-from ..model import Model, Price, usd_text
+from ..model import Model
 from ..planning import Entry
+from ..prices import Price, usd_text
 from . import Request, Route
 
 

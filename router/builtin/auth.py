@@ -10,7 +10,7 @@ from ..hookspecs import hookimpl
 from ..store.keys import hash_of
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 #: whoever calls in open mode without one of our keys; calls are booked under the hash of no key at all
 ANYBODY = Identity(hash=hash_of(""), id=hash_of(""), name="open", label="open", scopes=frozenset(SCOPES))

@@ -13,7 +13,7 @@ from ..hookspecs import hookimpl
 from ..tasks import spawn
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 log = logging.getLogger(__name__)
 EVERY_S = 600

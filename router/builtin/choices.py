@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from ..call import Call, Candidate
 from ..errors import UpstreamError
+from ..events import Event, Finish, Start, Stop
 from ..hookspecs import hookimpl
-from ..model import Event, Finish, Start, Stop, Usage
+from ..prices import Usage
 from ..provider import Upstream
 from ..tasks import spawn
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 
 class Choices:

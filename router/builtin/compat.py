@@ -9,7 +9,7 @@ from ..errors import BadRequest
 from ..hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 
 class Compat:

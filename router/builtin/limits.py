@@ -17,7 +17,7 @@ from ..settings import LimitSettings
 from ..store.generations import SECONDS_A_DAY, day_of
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 WINDOW_S = 60
 #: when a place among the parallel calls gets free, nobody knows

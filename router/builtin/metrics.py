@@ -14,10 +14,10 @@ from ..api import Request, Route
 from ..call import Attempt, Call
 from ..errors import Forbidden
 from ..hookspecs import hookimpl
-from ..model import usd_text
+from ..prices import usd_text
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 #: upper bounds of the latency histogram, in seconds
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..call import Call
 from ..hookspecs import hookimpl
-from ..model import Usage
+from ..prices import Usage
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 
 class Pricing:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..call import Call, Candidate, Credential, Endpoint, Head, Identity, Preferences
 from ..errors import BadRequest, Forbidden, NoEndpoint, NotFound, RouterError, UpstreamUnauthorized
 from ..hookspecs import hookimpl
-from ..model import Price
 from ..planning import AUTO, Named
+from ..prices import Price
 
 if TYPE_CHECKING:
-    from ..app import Server
     from ..dialects.base import Dialect
+    from ..server import Server
 
 #: request members whose support is preferred even without `require_parameters`
 SOFT = frozenset({"tools", "response_format", "verbosity"})

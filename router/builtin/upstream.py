@@ -10,7 +10,7 @@ from ..hookspecs import hookimpl
 from ..provider import Upstream
 
 if TYPE_CHECKING:
-    from ..app import Server
+    from ..server import Server
 
 
 class Send:

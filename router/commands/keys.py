@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..call import Identity
-from ..model import PICODOLLARS, usd_text
+from ..prices import PICODOLLARS, usd_text
 from ..settings import Settings
 from ..store.database import Database
 from ..store.generations import Generations

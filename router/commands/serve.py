@@ -23,14 +23,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve. Logs go to standard error."""
-    from .. import app, logs
+    from .. import logs, serving
     from .configured import path_of, settings_of, sourced_here
 
     settings = settings_of(args)
     logs.set_up(args.log_format)
     with sourced_here(path_of(args)):
         try:
-            return app.run(settings, lambda: settings_of(args))
+            return serving.run(settings, lambda: settings_of(args))
         except ssl.SSLError as error:
             raise CommandError(f"server.tls_certificate: cannot be loaded: {error.reason or error}") from None
         except BrokenPipeError:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-from ..model import ChatRequest, Event, Reply
+from ..events import Event, Reply
+from ..model import ChatRequest
 
 if TYPE_CHECKING:
     from ..call import Call, Candidate, Head

@@ -14,7 +14,8 @@ from msgspec import Raw, Struct
 
 from ..call import Head
 from ..errors import BadRequest, StreamTruncated, UpstreamError, UpstreamUnavailable
-from ..model import ChatRequest, Event, Finish, Message, Reply, Start, Stop, Text, TextDelta
+from ..events import Event, Finish, Reply, Start, Stop, TextDelta
+from ..model import ChatRequest, Message, Text
 from ..openai_words import failure, merge_usage, reason_of, text_of, usage_of
 from ..sse import Frames, data_of, frame
 from ..wire import openai as wire

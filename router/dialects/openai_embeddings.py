@@ -20,8 +20,9 @@ from msgspec import Raw, Struct
 from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
 from ..modalities import EmbedInput, EmbedRequest
-from ..model import Image, Text, Usage
+from ..model import Image, Text
 from ..openai_words import merge_usage
+from ..prices import Usage
 from ..wire import openai as wire
 from .base import Path
 from .openai_chat.fields import Check, convert, integer, one_of, text

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
-from ..model import Usage
+from ..prices import Usage
 from ..wire import openai as wire
 from .base import Path
 from .openai_chat.fields import Check, text

@@ -11,7 +11,7 @@ from msgspec import Raw
 from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
 from ..modalities import Reranked, RerankRequest
-from ..model import PICODOLLARS, Usage
+from ..prices import PICODOLLARS, Usage
 from ..wire import openai as wire
 from .base import Path
 from .openai_chat.common import provider_of

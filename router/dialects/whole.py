@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from ..call import Head
 from ..errors import UpstreamUnavailable
-from ..model import PICODOLLARS, Usage
 from ..openai_words import failure
+from ..prices import PICODOLLARS, Usage
 from ..wire import openai as wire
 from .base import Dialect
 from .openai_chat import common

@@ -15,7 +15,8 @@ from msgspec import Raw, Struct
 
 from ..call import Candidate
 from ..errors import UpstreamError, UpstreamUnavailable
-from ..model import ChatRequest, Event, Model, ReasoningConfig, Reply
+from ..events import Event, Reply
+from ..model import ChatRequest, Model, ReasoningConfig
 from ..openai_words import REASONING_MEMBERS, effort_of, plain_messages, reasoning_config
 from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
 from ..sse import MessageEvent

@@ -9,13 +9,10 @@ import msgspec
 from msgspec import Raw
 
 from ..errors import StreamTruncated, UpstreamUnavailable
-from ..model import (
-    Audio,
-    Citation,
+from ..events import (
     Event,
     Finish,
     Fold,
-    Image,
     PartDone,
     ReasoningDelta,
     RefusalDelta,
@@ -25,6 +22,7 @@ from ..model import (
     TextDelta,
     ToolDelta,
 )
+from ..model import Audio, Citation, Image
 from ..openai_words import ErrorReader, ToolCalls, failure, legacy_call, merge_usage, reason_of, text_of, usage_of
 from ..sse import MessageEvent
 from ..wire import openai as wire

@@ -34,23 +34,9 @@ from ..errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
-from ..model import (
-    MAX_TOKENS,
-    ChatRequest,
-    Event,
-    Fold,
-    Message,
-    Model,
-    Reasoning,
-    Reply,
-    Start,
-    Stop,
-    Text,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-)
+from ..events import Event, Fold, Reply, Start, Stop
+from ..model import ChatRequest, Message, Model, Reasoning, Text, Tool, ToolCall, ToolChoice, ToolResult
+from ..prices import MAX_TOKENS
 from ..provider import KEY_SHAPED, Outgoing, Provider, Upstream
 from ..settings import Timeouts, convert
 from .recordings import Recording, read_recordings

@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import ClientResponse, ClientSession
 from msgspec import Struct
 
-from ..app import Server, listening
+from ..server import Server
+from ..serving import listening
 from ..settings import Settings
 
 

@@ -13,7 +13,8 @@ from aiohttp import ClientSession
 
 from router import hookimpl
 from router.api import Request, Route
-from router.app import Server, listening
+from router.server import Server
+from router.serving import listening
 from router.settings import AuthSettings, ServerSettings, Settings, SettingsError, load
 from router.testing import Running
 

@@ -11,7 +11,9 @@ from router_anthropic import Anthropic
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.anthropic_messages import AnthropicMessages
 from router.errors import UpstreamError
-from router.model import ChatRequest, Cost, Event, Model
+from router.events import Event
+from router.model import ChatRequest, Model
+from router.prices import Cost
 from router.provider import Timeouts
 
 Body = dict[str, Any]

@@ -12,7 +12,9 @@ from router_gemini import Gemini
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.gemini_generate import GeminiGenerate
 from router.errors import UpstreamError
-from router.model import ChatRequest, Cost, Event, Model
+from router.events import Event
+from router.model import ChatRequest, Model
+from router.prices import Cost
 from router.provider import Timeouts
 
 Body = dict[str, Any]

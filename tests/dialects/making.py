@@ -9,8 +9,10 @@ from typing import Any
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_chat import OpenAIChat
 from router.errors import UpstreamError
-from router.model import Cost, Event, Model
+from router.events import Event
+from router.model import Model
 from router.openai_compatible import OpenAICompatible, OpenAICompatibleSettings
+from router.prices import Cost
 from router.provider import Timeouts
 
 DIALECT = OpenAIChat()

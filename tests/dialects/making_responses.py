@@ -9,7 +9,9 @@ from typing import Any
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_responses import OpenAIResponses
 from router.errors import UpstreamError
-from router.model import ChatRequest, Cost, Event, Model
+from router.events import Event
+from router.model import ChatRequest, Model
+from router.prices import Cost
 
 from .making import Acme, provider
 

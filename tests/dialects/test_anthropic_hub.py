@@ -16,31 +16,33 @@ from msgspec.structs import replace
 
 from router.dialects.anthropic_messages import marks
 from router.errors import BadRequest, RouterError, StreamTruncated, UpstreamUnavailable
-from router.model import (
+from router.events import (
     Choice,
-    Citation,
     Event,
-    File,
     Finish,
-    Image,
-    Opaque,
     PartDone,
-    Reasoning,
-    ReasoningConfig,
     ReasoningDelta,
     RefusalDelta,
     Reply,
-    ResponseFormat,
     Start,
     Stop,
-    Text,
     TextDelta,
+    ToolDelta,
+)
+from router.model import (
+    Citation,
+    File,
+    Image,
+    Opaque,
+    Reasoning,
+    ReasoningConfig,
+    ResponseFormat,
+    Text,
     ToolCall,
     ToolChoice,
-    ToolDelta,
     ToolResult,
-    Usage,
 )
+from router.prices import Usage
 
 from .anthropic_making import (
     ASK,

@@ -13,7 +13,9 @@ from hypothesis import strategies as some
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_completions import OpenAICompletions, Untranslatable
 from router.errors import BadRequest, StreamTruncated, UpstreamBusy, UpstreamError, UpstreamUnavailable
-from router.model import Choice, Event, Finish, Model, Reasoning, Reply, Start, Stop, Text, TextDelta, Usage
+from router.events import Choice, Event, Finish, Reply, Start, Stop, TextDelta
+from router.model import Model, Reasoning, Text
+from router.prices import Usage
 
 from .making import Acme, provider, settled
 

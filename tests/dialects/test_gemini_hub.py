@@ -12,28 +12,9 @@ from msgspec import Raw
 
 from router.dialects.gemini_generate import marks
 from router.errors import StreamTruncated
-from router.model import (
-    AnyPart,
-    Audio,
-    Choice,
-    Citation,
-    Event,
-    Finish,
-    Fold,
-    Image,
-    Opaque,
-    Reasoning,
-    Refusal,
-    RefusalDelta,
-    Reply,
-    Start,
-    Stop,
-    Text,
-    TextDelta,
-    ToolCall,
-    ToolDelta,
-    Usage,
-)
+from router.events import Choice, Event, Finish, Fold, RefusalDelta, Reply, Start, Stop, TextDelta, ToolDelta
+from router.model import AnyPart, Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
+from router.prices import Usage
 
 from .gemini_making import ASK, DIALECT, PROVIDER, Body, answers_of, decoded, encoded, make_call, parts_of, settled
 

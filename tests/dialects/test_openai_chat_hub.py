@@ -9,32 +9,34 @@ import pytest
 from msgspec import Raw
 
 from router.errors import BadRequest, StreamTruncated, UpstreamUnavailable
-from router.model import (
-    Audio,
-    ChatRequest,
+from router.events import (
     Choice,
-    Citation,
     Event,
-    File,
     Finish,
-    Image,
     PartDone,
-    Reasoning,
     ReasoningDelta,
-    Refusal,
     RefusalDelta,
     Reply,
     Start,
     Stop,
-    Text,
     TextDelta,
+    ToolDelta,
+)
+from router.model import (
+    Audio,
+    ChatRequest,
+    Citation,
+    File,
+    Image,
+    Reasoning,
+    Refusal,
+    Text,
     ToolCall,
     ToolChoice,
-    ToolDelta,
     ToolResult,
-    Usage,
     Video,
 )
+from router.prices import Usage
 
 from .making import ASK, DIALECT, calls_of, chunks_of, deltas, encoded, finishes, make_call, settled, text_of
 

@@ -11,26 +11,21 @@ from hypothesis import strategies as some
 from msgspec import Raw
 
 from router.errors import StreamTruncated, UpstreamUnavailable
-from router.model import (
+from router.events import (
     Choice,
-    Citation,
     Event,
     Finish,
-    Image,
     PartDone,
-    Reasoning,
     ReasoningDelta,
-    Refusal,
     RefusalDelta,
     Reply,
     Start,
     Stop,
-    Text,
     TextDelta,
-    ToolCall,
     ToolDelta,
-    Usage,
 )
+from router.model import Citation, Image, Reasoning, Refusal, Text, ToolCall
+from router.prices import Usage
 
 from .making_responses import DIALECT, decoded, encoded, events_of, folded, make_call, settled, types_of
 

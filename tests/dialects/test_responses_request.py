@@ -8,18 +8,7 @@ from typing import Any
 import pytest
 
 from router.errors import BadRequest
-from router.model import (
-    Audio,
-    File,
-    Image,
-    Message,
-    Reasoning,
-    Refusal,
-    Text,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-)
+from router.model import Audio, File, Image, Message, Reasoning, Refusal, Text, ToolCall, ToolChoice, ToolResult
 
 from .making_responses import DIALECT, decoded, make_call, patched
 

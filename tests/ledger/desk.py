@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from router.app import Server
 from router.call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Head, Identity, Plan
 from router.clock import Clock
 from router.errors import RouterError
-from router.model import Model, Price, Usage
+from router.model import Model
 from router.plugins import each
+from router.prices import Price, Usage
 from router.provider import Provider, ProviderSettings, Timeouts
+from router.server import Server
 from router.settings import LimitSettings, ServerSettings, Settings
 
 #: Wednesday, 15 November 2023, 12:00 UTC

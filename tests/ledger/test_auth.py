@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from router.app import Server
 from router.builtin.auth import ANYBODY
 from router.errors import Forbidden, Unauthenticated
+from router.server import Server
 from router.settings import AuthSettings, ServerSettings, Settings
 
 from .desk import Desk, StillClock

@@ -13,7 +13,8 @@ import pytest
 from router import hookimpl
 from router.errors import DeadlineExceeded, InsufficientCredits, Overloaded, RateLimited, UpstreamUnavailable
 from router.ledger import DEFAULT_OUTPUT_TOKENS, bounds, worst_case
-from router.model import Model, Price, PriceOverride, Usage
+from router.model import Model
+from router.prices import Price, PriceOverride, Usage
 
 from .desk import DAY, NOON, PRICE, Desk, Honest, Nowhere, StillClock, opened
 

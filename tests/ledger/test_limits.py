@@ -14,7 +14,7 @@ from router.builtin.limits import WINDOW_S, Window
 from router.call import Call, Identity
 from router.errors import RateLimited, UpstreamUnavailable
 from router.ledger import UNLIMITED
-from router.model import Usage
+from router.prices import Usage
 
 from .desk import DAY, Desk, StillClock, opened
 

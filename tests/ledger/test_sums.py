@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from router.call import Call
 from router.errors import InsufficientCredits, UpstreamUnavailable
-from router.model import Usage
+from router.prices import Usage
 
 from .desk import PRICE, Desk, opened
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import fields
 
 from router.call import Generation, Identity
-from router.model import Usage
+from router.prices import Usage
 from router.store import Database, Generations, Keys
 from router.store.generations import Spent, day_of
 

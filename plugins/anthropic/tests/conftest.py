@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from router_anthropic import Anthropic
 
-from router.model import ChatRequest, Event, Message, Text
+from router.events import Event
+from router.model import ChatRequest, Message, Text
 from router.provider import Timeouts
 from router.sse import open_events
 

@@ -12,24 +12,9 @@ from hypothesis import strategies as st
 from router_anthropic import Anthropic
 
 from router.errors import StreamTruncated, UpstreamOverloaded, UpstreamUnavailable
-from router.model import (
-    Citation,
-    Event,
-    Finish,
-    Fold,
-    Opaque,
-    PartDone,
-    Reasoning,
-    ReasoningDelta,
-    Reply,
-    Start,
-    Stop,
-    Text,
-    TextDelta,
-    ToolCall,
-    ToolDelta,
-    Usage,
-)
+from router.events import Event, Finish, Fold, PartDone, ReasoningDelta, Reply, Start, Stop, TextDelta, ToolDelta
+from router.model import Citation, Opaque, Reasoning, Text, ToolCall
+from router.prices import Usage
 
 Bytes = Callable[[str], bytes]
 Streamed = Callable[..., list[Event]]

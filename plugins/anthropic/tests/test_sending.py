@@ -19,7 +19,8 @@ from router.errors import (
     UpstreamUnauthorized,
     UpstreamUnavailable,
 )
-from router.model import ChatRequest, Event, Fold, Model, Reply, Stop
+from router.events import Event, Fold, Reply, Stop
+from router.model import ChatRequest, Model
 from router.provider import Timeouts
 
 KEY = "test-key-of-nobody"

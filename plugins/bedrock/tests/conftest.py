@@ -13,7 +13,7 @@ import pytest
 from router_bedrock import Bedrock, BedrockSettings, message
 from router_bedrock.eventstream import frames
 
-from router.model import Event
+from router.events import Event
 from router.provider import Timeouts
 
 RECORDINGS = Path(__file__).parent / "recordings"

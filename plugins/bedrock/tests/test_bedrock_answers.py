@@ -10,7 +10,9 @@ import pytest
 from router_bedrock import Bedrock
 
 from router.errors import StreamTruncated, UpstreamBusy, UpstreamError, UpstreamUnavailable
-from router.model import Citation, Event, Finish, Reasoning, Reply, Start, Stop, Text, ToolCall, Usage
+from router.events import Event, Finish, Reply, Start, Stop
+from router.model import Citation, Reasoning, Text, ToolCall
+from router.prices import Usage
 
 Read = Callable[[str], dict[str, Any]]
 Written = Callable[[Iterable[list[Any]]], bytes]

@@ -12,6 +12,7 @@ from msgspec import Raw
 from router_cohere import Cohere, CohereSettings
 
 from router.errors import BadRequest
+from router.events import Reply
 from router.model import (
     Audio,
     ChatRequest,
@@ -19,10 +20,8 @@ from router.model import (
     File,
     Image,
     Message,
-    Price,
     Reasoning,
     ReasoningConfig,
-    Reply,
     ResponseFormat,
     Text,
     Tool,
@@ -30,6 +29,7 @@ from router.model import (
     ToolChoice,
     ToolResult,
 )
+from router.prices import Price
 from router.provider import Outgoing, Timeouts
 from router.sse import open_events
 from router.testing import FakeUpstream, json_answer

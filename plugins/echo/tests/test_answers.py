@@ -30,7 +30,8 @@ from router import (
     UpstreamUnavailable,
 )
 from router.errors import StreamTruncated
-from router.model import Event, ReasoningConfig, Reply, ResponseFormat, TextDelta, ToolDelta
+from router.events import Event, Reply, TextDelta, ToolDelta
+from router.model import ReasoningConfig, ResponseFormat
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool(name="get_weather", parameters=Raw(json.dumps(CITY).encode()))

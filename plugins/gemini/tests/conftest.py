@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from router_gemini import Gemini, GeminiSettings
 
-from router.model import Event
+from router.events import Event
 from router.provider import Timeouts
 from router.sse import open_events
 

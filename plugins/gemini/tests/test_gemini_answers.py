@@ -13,19 +13,8 @@ from hypothesis import strategies as st
 from router_gemini import Gemini
 
 from router.errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from router.model import (
-    Choice,
-    Event,
-    Image,
-    Opaque,
-    Reasoning,
-    Reply,
-    Start,
-    Stop,
-    TextDelta,
-    ToolCall,
-    ToolDelta,
-)
+from router.events import Choice, Event, Reply, Start, Stop, TextDelta, ToolDelta
+from router.model import Image, Opaque, Reasoning, ToolCall
 
 RECORDINGS = Path(__file__).parent / "recordings"
 ALL = sorted(path.stem for path in RECORDINGS.glob("*.json"))

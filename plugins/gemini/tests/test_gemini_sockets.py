@@ -19,7 +19,8 @@ from router.errors import (
     UpstreamOverloaded,
     UpstreamUnauthorized,
 )
-from router.model import ChatRequest, Message, Model, Reply, Text, TextDelta
+from router.events import Reply, TextDelta
+from router.model import ChatRequest, Message, Model, Text
 from router.provider import Timeouts
 from router.testing import FakeUpstream, json_answer, sse_answer
 

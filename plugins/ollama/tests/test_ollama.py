@@ -17,26 +17,23 @@ from msgspec import Raw
 from router_ollama import CLOUD, Ollama, OllamaSettings
 
 from router.errors import BadRequest, StreamTruncated, UpstreamUnavailable
+from router.events import Event, Reply, Start, TextDelta
 from router.model import (
     Audio,
     ChatRequest,
-    Event,
     File,
     Image,
     Message,
-    Price,
     Reasoning,
     ReasoningConfig,
-    Reply,
     ResponseFormat,
-    Start,
     Text,
-    TextDelta,
     Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
 )
+from router.prices import Price
 from router.provider import Outgoing, Timeouts
 from router.settings import FetchSettings, Settings
 from router.sse import open_lines

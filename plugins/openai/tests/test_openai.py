@@ -11,7 +11,7 @@ from router_openai import OpenAI
 from router_openai.deviations import parameters_of, reasons
 
 from router import Price, Timeouts
-from router.model import PriceOverride
+from router.prices import PriceOverride
 from router.testing import FakeUpstream, json_answer
 
 Sent = Callable[..., dict[str, Any]]

@@ -19,7 +19,8 @@ from router.errors import (
     UpstreamRejected,
     UpstreamUnauthorized,
 )
-from router.model import ChatRequest, File, Message, Reply, Text
+from router.events import Reply
+from router.model import ChatRequest, File, Message, Text
 from router.provider import Outgoing, Timeouts
 from router.sse import open_events
 

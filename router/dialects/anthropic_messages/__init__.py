@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...model import ChatRequest, Reply
+from ...events import Reply
+from ...model import ChatRequest
 from .. import envelopes
 from ..base import Dialect, Flow, Path
 from . import answer, common, encode, peek

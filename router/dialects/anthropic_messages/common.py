@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ...errors import RouterError, UpstreamError
-from ...model import PICODOLLARS, FinishReason, Usage
+from ...model import FinishReason
+from ...prices import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import anthropic as wire
 from .. import envelopes

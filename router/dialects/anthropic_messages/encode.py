@@ -14,28 +14,20 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import RouterError, StreamTruncated, UpstreamUnavailable
-from ...model import (
-    AnyPart,
-    Audio,
+from ...events import (
     Choice,
-    Citation,
     Event,
     Finish,
-    Image,
-    Opaque,
     PartDone,
-    Reasoning,
     ReasoningDelta,
-    Refusal,
     RefusalDelta,
     Reply,
     Start,
     Stop,
-    Text,
     TextDelta,
-    ToolCall,
     ToolDelta,
 )
+from ...model import AnyPart, Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...sse import frame
 from ...wire import anthropic as wire
 from .common import cost_members, encode_json, provider_of, stop_reason, usage_object, wants_metadata

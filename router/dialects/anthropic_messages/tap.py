@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...model import Event
+from ...events import Event
 from ...sse import Frames, data_of, frame
 from ...wire import anthropic as wire
 from .common import FINISH, cost_members, encode_json, failure, merged, provider_of, usage_of, wants_metadata

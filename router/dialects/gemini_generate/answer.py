@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...errors import UpstreamError, UpstreamUnavailable
-from ...model import FinishReason, Usage
+from ...model import FinishReason
+from ...prices import Usage
 from ...wire import gemini as wire
 from .common import given
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import RouterError
-from ...model import PICODOLLARS, Usage
+from ...prices import PICODOLLARS, Usage
 from ...wire import gemini as wire
 from .. import envelopes
 

@@ -13,19 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import BadRequest
-from ...model import (
-    AnyPart,
-    Audio,
-    File,
-    Image,
-    Message,
-    Opaque,
-    Reasoning,
-    Text,
-    ToolCall,
-    ToolResult,
-    Video,
-)
+from ...model import AnyPart, Audio, File, Image, Message, Opaque, Reasoning, Text, ToolCall, ToolResult, Video
 from ...wire import gemini as wire
 from ..openai_chat.fields import convert
 from .common import decode_members, encode_json, given

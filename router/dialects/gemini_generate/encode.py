@@ -12,28 +12,21 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import StreamTruncated, UpstreamUnavailable
-from ...model import (
-    Audio,
+from ...events import (
     Choice,
-    Citation,
     Event,
     Finish,
     Fold,
-    Image,
-    Opaque,
     PartDone,
-    Reasoning,
     ReasoningDelta,
-    Refusal,
     RefusalDelta,
     Reply,
     Start,
     Stop,
-    Text,
     TextDelta,
-    ToolCall,
     ToolDelta,
 )
+from ...model import Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...wire import gemini as wire
 from . import common
 from .common import encode_json

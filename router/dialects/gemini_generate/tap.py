@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...model import Event
+from ...events import Event
 from ...sse import Frames, data_of
 from . import common
 from .answer import Reading, Unreadable, failure

@@ -8,7 +8,7 @@ import msgspec
 
 from ...call import wants_number_codes
 from ...errors import RouterError, UpstreamError
-from ...model import PICODOLLARS, Usage
+from ...prices import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import openai as wire
 from ..envelopes import encode, message_of

@@ -5,27 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import StreamTruncated, UpstreamUnavailable
-from ...model import (
-    Audio,
+from ...events import (
     Choice,
-    Citation,
     Event,
     Finish,
-    Image,
-    Opaque,
     PartDone,
-    Reasoning,
     ReasoningDelta,
-    Refusal,
     RefusalDelta,
     Reply,
     Start,
     Stop,
-    Text,
     TextDelta,
-    ToolCall,
     ToolDelta,
 )
+from ...model import Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...wire import openai as wire
 from .common import DONE, debug_object, error_object, provider_of, usage_apart, usage_object
 

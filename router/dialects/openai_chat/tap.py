@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...model import Event
+from ...events import Event
 from ...openai_words import (
     Fragment,
     ToolCalls,

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...model import ChatRequest, Reply
+from ...events import Reply
+from ...model import ChatRequest
 from ..base import Dialect, Flow, Path
 from ..openai_chat import common
 from ..openai_chat.peek import PLUGINS

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import UpstreamUnavailable
-from ...model import Usage
 from ...openai_words import failure, usage_of
+from ...prices import Usage
 from ...wire import openai
 from ...wire import responses as wire
 from ..openai_chat.common import provider_of

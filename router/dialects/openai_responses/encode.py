@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RouterError, StreamTruncated, UpstreamUnavailable
-from ...model import (
+from ...events import (
     CONTENT_EVENTS,
     Event,
     Finish,

@@ -11,18 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw
 
-from ...model import (
-    Audio,
-    Citation,
-    Event,
-    Image,
-    PartDone,
-    Reasoning,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolDelta,
-)
+from ...events import Event, PartDone, ReasoningDelta, RefusalDelta, TextDelta, ToolDelta
+from ...model import Audio, Citation, Image, Reasoning
 from .envelope import FORMAT, sealed
 
 if TYPE_CHECKING:

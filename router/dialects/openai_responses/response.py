@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from ...errors import RouterError
-from ...model import PICODOLLARS, Usage
+from ...prices import PICODOLLARS, Usage
 from ...wire import openai as wire
 from ..envelopes import message_of
 from ..openai_chat.common import provider_of

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import RouterError, StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...model import Event
+from ...events import Event
 from ...openai_words import failure
 from ...sse import Frames, data_of, frame
 from ...wire import openai

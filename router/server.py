@@ -1,0 +1,232 @@
+"""Everything a running router has, how it starts, reloads and stops, and how a request becomes a call."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from .alarms import Alarms
+from .attempts import Attempts
+from .builtin import DEFAULT_PLUGINS
+from .call import Call, Identity
+from .clock import Clock
+from .counting import Counting
+from .dialects.anthropic_messages import AnthropicMessages
+from .dialects.base import Dialect
+from .dialects.gemini_generate import GeminiGenerate
+from .dialects.openai_chat import OpenAIChat
+from .dialects.openai_completions import OpenAICompletions
+from .dialects.openai_embeddings import OpenAIEmbeddings
+from .dialects.openai_media import MEDIA
+from .dialects.openai_responses import OpenAIResponses
+from .dialects.rerank import Rerank
+from .errors import (
+    BadRequest,
+    Forbidden,
+    Unauthenticated,
+)
+from .fetch import Fetcher
+from .health import Health
+from .ledger import Ledger
+from .lifecycle import Lifecycle, recognise
+from .planning import Planner, Table
+from .plugins import Plugins, make_providers
+from .provider import Provider
+from .relay import Relay
+from .settings import Settings
+from .signatures import Signatures
+from .store.database import Database
+from .store.generations import Generations
+from .store.keys import Keys
+from .tasks import spawn
+
+IDENTITY = web.RequestKey("identity", Identity)
+SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
+
+
+class Server:
+    """Everything a running router has. Builtins and API handlers get it; `reload` swaps what a new configuration changes."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.environ = environ
+        self.clock = Clock()
+        self.alarms = Alarms()
+        self.rng = random.Random()
+        self.started_s = self.clock.monotonic()
+        self.health = Health(self.clock.monotonic)
+        self.plugins = Plugins()
+        self.compat: dict[str, Any] = {}
+        #: `[plugins.<name>]` by name, as the plugin's own Struct
+        self.plugin_settings: dict[str, Struct] = {}
+        self.providers: dict[str, Provider] = {}
+        self.broken: dict[str, str] = {}
+        self.found: list[str] = []
+        self.dialects: list[Dialect] = [
+            OpenAIChat(),
+            GeminiGenerate(),
+            OpenAIResponses(),
+            OpenAICompletions(),
+            OpenAIEmbeddings(),
+            *(kind() for kind in MEDIA),
+            Rerank(),
+            AnthropicMessages(),
+        ]
+        self.database: Database
+        self.keys: Keys
+        self.generations: Generations
+        self.ledger: Ledger
+        self.table: Table
+        self.lifecycle: Lifecycle
+        self.counting: Counting
+        #: told to stop, and told so again
+        self.draining = self.ending = False
+        self._exit = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Open the store, load the plugins, make the providers. Raises SettingsError, StoreError."""
+        for name, kind in DEFAULT_PLUGINS.items():
+            if name not in self.settings.plugins.disabled:
+                self.plugins.register(kind(self), name, state="builtin")
+        self.plugins.load(self.settings)
+        self.plugin_settings = self.plugins.settings_of(self.settings)
+        self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
+        self._exit.push_async_callback(self._close_providers)
+        await self._configure(self.settings)
+        await self._open_store()
+        hook = self.plugins.hook
+        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private), Signatures(self.clock.monotonic))
+        attempts = Attempts(
+            hook,
+            relay,
+            self.ledger,
+            self.health,
+            self.alarms,
+            max_attempts=lambda: self.settings.routing.max_attempts,
+            rng=self.rng,
+        )
+        planner = Planner(hook)
+        self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger, self.alarms)
+        self.counting = Counting(self.plugins, planner, self.ledger)
+        for context in reversed(hook.router_lifespan(app=self)):
+            await self._exit.enter_async_context(context)
+
+    async def stop(self) -> None:
+        """Close background work, providers and the store, in this order."""
+        await self._exit.aclose()
+
+    async def _close_providers(self) -> None:
+        for provider in self.providers.values():
+            await provider.close()
+
+    async def reload(self, settings: Settings) -> None:
+        """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
+        old, seconds = self.providers, self.settings.timeouts.total_seconds
+        await self._configure(settings)
+        self.health.reset()
+        spawn("close replaced providers", _close_later(old, seconds))
+
+    async def _open_store(self) -> None:
+        migrations = self.plugins.hook.router_migrations()
+        self.database = await Database.open(
+            Path(self.settings.server.database),
+            synchronous=self.settings.server.synchronous,
+            migrations=[migration for group in migrations for migration in group],
+            exclusive=True,
+        )
+        # Behind a start that fails too: a connection is a thread, and the process would wait for it for ever.
+        self._exit.push_async_callback(self.database.close)
+        self.keys = Keys(
+            self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
+        )
+        await self.keys.load()
+        self.generations = Generations(self.database)
+        self.ledger = Ledger(self)
+        await self.ledger.load()
+
+    async def _configure(self, settings: Settings) -> None:
+        made = await make_providers(settings, self.plugins, self.environ)
+        table = Table(made.ready, made.broken, settings)
+        self.settings = settings
+        self.compat = msgspec.structs.asdict(settings.compat)
+        self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
+
+    # --- credentials ---
+
+    def credential(self, request: web.Request, *, gemini: bool = False) -> str | None:
+        """The key that a request presents, None without any. Raises Unauthenticated where it presents two different ones."""
+        headers = request.headers
+        found: list[str] = []
+        for value in headers.getall("Authorization", ()):
+            scheme, _, token = value.partition(" ")
+            found.append(token.strip() if scheme.lower() == "bearer" else value)
+        found.extend(headers.getall("x-api-key", ()))
+        found.extend(headers.getall("x-goog-api-key", ()))
+        if request.query_string and self._query_key(request.path, gemini):
+            found.extend(request.query.getall("key", ()))
+        keys = {key for key in found if key}
+        if len(keys) > 1:
+            raise Unauthenticated("two different keys in one request; send one")
+        return keys.pop() if keys else None
+
+    def _query_key(self, path: str, gemini: bool) -> bool:
+        """Does `?key=` count here? The paths of models are Google's too."""
+        mode = self.settings.auth.query_key
+        return mode == "all" or (mode == "gemini" and (gemini or "/models" in path))
+
+    async def identify(self, request: web.Request, scope: str) -> Identity | None:
+        """Who calls a route of the router's own API. Raises Unauthenticated, Forbidden."""
+        if scope == "public" or (scope == "models:read" and self.settings.auth.public_models):
+            return None
+        call = self.call(request, self.dialects[0], "api")
+        identity = await recognise(self.plugins.hook, call)
+        if scope != "any" and scope not in identity.scopes:
+            raise Forbidden(f"this key lacks the scope {scope!r}")
+        request[IDENTITY] = identity
+        return identity
+
+    def call(self, request: web.Request, dialect: Dialect, operation: str) -> Call:
+        """A call for a request whose body is still unread. Raises Unauthenticated, BadRequest."""
+        started = self.clock.monotonic()
+        call = Call(
+            dialect=dialect,
+            body=b"",
+            headers=request.headers,
+            path=request.match_info,
+            presented=self.credential(request, gemini=dialect.surface == "gemini"),
+            started_s=started,
+            operation=operation,
+            query=request.query_string,
+        )
+        call.deadline_s = started + self._seconds(request)
+        call.compat = self.compat
+        return call
+
+    def _seconds(self, request: web.Request) -> float:
+        total = self.settings.timeouts.total_seconds
+        wanted = request.headers.get("X-Router-Timeout")
+        if wanted is None:
+            return total
+        try:
+            seconds = float(wanted)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise BadRequest("X-Router-Timeout must be a number of seconds above 0")
+        return min(seconds, total)
+
+
+async def _close_later(providers: Mapping[str, Provider], seconds: float) -> None:
+    """Close providers that were replaced, when no call can still be using them."""
+    await asyncio.sleep(seconds)
+    for provider in providers.values():
+        await provider.close()

@@ -285,6 +285,7 @@ class Call:
 
     __slots__ = (
         "account",
+        "asked_path",
         "attempts",
         "body",
         "cancelled",
@@ -335,6 +336,7 @@ class Call:
         started_s: float,
         operation: str = "chat",
         query: str = "",
+        asked_path: str = "",
     ) -> None:
         self.created_unix = time.time()
         # In order of time down to the microsecond: rows are then appended to the indexes of the ledger (10 microseconds less a row).
@@ -345,7 +347,9 @@ class Call:
         self.operation = operation
         self.body = body
         self.headers = headers
+        #: what the pattern of the route found in the path
         self.path = path
+        self.asked_path = asked_path
         #: the query of the client's request, as it was sent; it may hold the credential
         self.query = query
         #: the credential as the client presented it, for `router_authenticate`; wiped right after

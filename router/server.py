@@ -206,6 +206,7 @@ class Server:
             started_s=started,
             operation=operation,
             query=request.query_string,
+            asked_path=request.path,
         )
         call.deadline_s = started + self._seconds(request)
         call.compat = self.compat

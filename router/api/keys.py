@@ -38,6 +38,7 @@ async def current(request: Request) -> dict[str, Any]:
         **usage(account, now),
         "allowed_providers": identity.allowed_providers,
         "allowed_models": identity.allowed_models,
+        "allowed_endpoints": identity.allowed_endpoints,
         "scopes": sorted(identity.scopes),
         "tags": identity.tags,
         "default_model": identity.default_model,

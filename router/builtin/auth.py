@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from typing import TYPE_CHECKING
 
 from ..call import SCOPES, Call, Identity
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
 
 #: whoever calls in open mode without one of our keys; calls are booked under the hash of no key at all
 ANYBODY = Identity(hash=hash_of(""), id=hash_of(""), name="open", label="open", scopes=frozenset(SCOPES))
+
+#: what `allowed_endpoints` leaves out of a path: which version of whose API it is
+VERSION = re.compile(r"^(/api|/anthropic)?/v1(beta)?(?=/)")
+#: any key may ask what it is
+OWN = frozenset({"/key", "/auth/key"})
 
 
 class Auth:
@@ -28,26 +35,49 @@ class Auth:
         key, is_open = call.presented, self._server.settings.auth.mode == "open"
         if not key:
             if is_open:
-                return ANYBODY
+                return _permitted(call, ANYBODY)
             raise Unauthenticated(
                 "no key was sent; send one as 'Authorization: Bearer …' (`router keys create` makes one)"
             )
         identity = self._server.keys.find(key)
         if identity is not None and not identity.disabled and not self._over(identity):
-            return identity
+            return _permitted(call, identity)
         if is_open:
-            return ANYBODY
+            return _permitted(call, ANYBODY)
         raise Unauthenticated("this key is not valid here; `router keys list` shows the keys there are")
 
     @hookimpl(tryfirst=True)
     async def router_admit(self, call: Call) -> None:
-        """Only keys with the scope `inference` may make calls."""
-        identity = call.identity
-        if identity is None or "inference" in identity.scopes:
-            return
-        if identity.management:
-            raise Forbidden("a management key cannot make calls; use an inference key (`router keys create --name …`)")
-        raise Forbidden("this key lacks the scope 'inference'")
+        """The same for identities that another plugin has recognised."""
+        if call.identity is not None:
+            _permitted(call, call.identity)
 
     def _over(self, identity: Identity) -> bool:
         return identity.expires_unix is not None and self._server.clock.wall() >= identity.expires_unix
+
+
+def _permitted(call: Call, identity: Identity) -> Identity:
+    """The identity, if it may ask this path at all; that is known before there is a body. Raises Forbidden."""
+    if call.operation != "api" and "inference" not in identity.scopes:
+        call.identity = identity  # for the line in the log
+        if identity.management:
+            raise Forbidden("a management key cannot make calls; use an inference key (`router keys create --name …`)")
+        raise Forbidden("this key lacks the scope 'inference'")
+    allowed = identity.allowed_endpoints
+    if allowed is not None and not _among(allowed, endpoint := endpoint_of(call.asked_path)):
+        call.identity = identity
+        names = ", ".join(allowed) or "nothing"
+        raise Forbidden(f"this key may ask {names} (its allowed_endpoints), not {endpoint[:200]}")
+    return identity
+
+
+def endpoint_of(path: str) -> str:
+    """A path as `allowed_endpoints` writes it: without version, and Gemini's always below /models."""
+    below = VERSION.sub("", path.rstrip("/"), count=1)
+    if ":" in below.rpartition("/")[2] and not below.startswith("/models/"):
+        return f"/models{below}"
+    return below
+
+
+def _among(allowed: list[str], endpoint: str) -> bool:
+    return endpoint in OWN or any(fnmatch.fnmatchcase(endpoint, endpoint_of(each)) for each in allowed)

@@ -32,6 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--limit", type=_usd, metavar="USD", help="how much may be spent")
     create.add_argument("--reset", choices=RESETS, help="when the spending counts from zero again (else never)")
     create.add_argument("--rpm", type=int, metavar="N", help="requests per minute (-1: unlimited)")
+    create.add_argument(
+        "--endpoint",
+        action="append",
+        metavar="PATH",
+        help="what it may ask: '/chat/completions', '/audio/*', …; as often as you like (else all)",
+    )
     create.add_argument("--expires", type=_moment, metavar="ISO", help="until when, as 2027-01-31 or 2027-01-31T12:00Z")
     _action(actions, "list", "list the live keys", _list)
     for name, about, run in (
@@ -85,6 +91,7 @@ async def _create(args: argparse.Namespace, keys: Keys, generations: Generations
         limit_reset=args.reset,
         rpm=args.rpm,
         expires_unix=args.expires,
+        allowed_endpoints=args.endpoint,
     )
     _write_new(args, plain, identity)
 
@@ -189,6 +196,7 @@ def _row(identity: Identity, spent: int, last_used: float | None, now: float) ->
         "limit_reset": identity.limit_reset,
         "usage": spent / PICODOLLARS,
         "rpm": identity.rpm,
+        "allowed_endpoints": identity.allowed_endpoints,
         "scopes": sorted(identity.scopes),
         "created_at": _time(identity.created_unix),
         "last_used_at": _time(last_used),

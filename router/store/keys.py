@@ -202,6 +202,12 @@ class Keys:
             raise BadRequest("the limit of a key is at least 0 USD and less than 4,000,000", param="limit")
         if (expires := settings.get("expires_unix")) is not None and expires <= self._wall():
             raise BadRequest("the end of a key must lie in the future", param="expires_at")
+        for path in settings.get("allowed_endpoints") or ():
+            if not isinstance(path, str) or not path.startswith("/"):
+                raise BadRequest(
+                    f"allowed_endpoints holds paths such as '/chat/completions', not {path!r}",
+                    param="allowed_endpoints",
+                )
         for member in ("rpm", "tpm", "rpd", "max_parallel"):
             if (number := settings.get(member)) is not None and not -1 <= number < 2**53:
                 raise BadRequest(f"{member} is a number from 0 on, or -1 for none", param=member)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from router import hookimpl
+from router import BadRequest, hookimpl
 from router.api import Request, Route
 from router.server import Server
 from router.serving import listening
@@ -235,6 +235,68 @@ async def test_restrictions_that_allow(router: Running) -> None:
     plain, _ = await router.server.keys.create("narrow", allowed_models=["echo/*"], allowed_providers=["echo"])
 
     assert (await router.post(CHAT, ASK, key=plain)).status == 200
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b'{"model": 1}'])
+async def test_who_may_not_call_hears_it_before_the_body_is_looked_at(router: Running, body: bytes) -> None:
+    reader, _ = await router.server.keys.create("reader", scopes=frozenset({"models:read"}))
+
+    lacks = await openai_error(await router.post(CHAT, body, key=reader), "permission_denied")
+    manages = await openai_error(await router.post(CHAT, body, key=router.management), "permission_denied")
+
+    assert "'inference'" in lacks["message"]
+    assert "use an inference key" in manages["message"]
+    assert (await router.post("/v1/messages/count_tokens", body, key=reader)).status == 403
+    assert (await router.post(CHAT, body)).status == 400
+
+
+# --- which paths a key may ask ---------------------------------------------------------------------------------------
+
+GEMINI = "/v1beta/models/echo/echo:generateContent"
+ENDPOINTS = [
+    (["/chat/completions"], {CHAT, "/api/v1/chat/completions", CHAT + "/", "/v1/key"}),
+    (["/v1/chat/*", "/models"], {CHAT, "/api/v1/chat/completions", CHAT + "/", MODELS, "/v1/key"}),
+    (["/models/*:generateContent"], {GEMINI, "/v1/models/echo/echo:generateContent", "/v1/key"}),
+    (["/messages"], {"/v1/messages", "/anthropic/v1/messages", "/v1/key"}),
+    ([], {"/v1/key"}),
+]
+ASKED = sorted(set.union(*(paths for _, paths in ENDPOINTS)) | {"/v1/responses", "/v1/messages/count_tokens"})
+
+
+@pytest.mark.parametrize(("allowed", "may"), ENDPOINTS)
+async def test_a_key_asks_only_its_allowed_endpoints(router: Running, allowed: list[str], may: set[str]) -> None:
+    """On every prefix, and before the body is looked at."""
+    plain, _ = await router.server.keys.create("narrow", allowed_endpoints=allowed)
+
+    found = set()
+    for path in ASKED:
+        method = "GET" if path in (MODELS, "/v1/key") else "POST"
+        data = None if method == "GET" else b"{"
+        headers = {"x-api-key": plain, "Content-Type": "application/json"}
+        async with router.session.request(method, router.url + path, data=data, headers=headers) as answer:
+            await answer.read()
+            assert answer.status in (200, 400, 403), path
+            if answer.status != 403:
+                found.add(path)
+
+    assert found == may
+
+
+async def test_the_refusal_names_the_endpoints_that_are_allowed(router: Running) -> None:
+    plain, _ = await router.server.keys.create("narrow", allowed_endpoints=["/embeddings", "/models"])
+
+    error = await openai_error(await router.post(CHAT, ASK, key=plain), "permission_denied")
+
+    assert error["code"] == "forbidden"
+    assert "may ask /embeddings, /models" in error["message"]
+    assert "not /chat/completions" in error["message"]
+    about = (await (await router.get("/v1/key", key=plain)).json())["data"]
+    assert about["allowed_endpoints"] == ["/embeddings", "/models"]
+
+
+async def test_an_endpoint_is_a_path(router: Running) -> None:
+    with pytest.raises(BadRequest, match="paths such as"):
+        await router.server.keys.create("narrow", allowed_endpoints=["chat"])
 
 
 # --- metrics: loopback, or a management key --------------------------------------------------------------------------

@@ -222,7 +222,8 @@ class Outcome(Struct, kw_only=True):
 
     `output_chars` counts relayed text, reasoning and tool arguments, for the estimate where the upstream said nothing.
     `decoded` is where the dialect keeps what `answer` has decoded, for its own `final_answer`. `media_type` is set for answers that are
-    no JSON. `uncounted`: nobody said what was used, and it cannot be estimated either: the call has no cost.
+    no JSON. `uncounted`: nobody said what was used, and it cannot be estimated either: the call has no cost. `streamed`: an answer that
+    is no chat is relayed as it comes.
     """
 
     usage: Usage | None = None
@@ -234,6 +235,7 @@ class Outcome(Struct, kw_only=True):
     decoded: Any = None
     media_type: str = "application/json"
     uncounted: bool = False
+    streamed: bool = False
 
 
 class Generation(Struct, kw_only=True, omit_defaults=True):

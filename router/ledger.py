@@ -244,7 +244,7 @@ class Ledger:
         produced = None if failed else _produced(call)
         if produced is None:
             call.usage = call.usage or Usage()
-            call.charge = 0
+            call.charge = None if call.first_content_s and call.outcome.uncounted else 0
             return
         self.price(call, produced)
 
@@ -278,7 +278,7 @@ class Ledger:
             status="cancelled" if call.cancelled else "error" if failed else "ok",
             http_status=call.error.status if call.error is not None else 200,
             error_code=call.error.code if call.error is not None else None,
-            streamed=call.head.stream,
+            streamed=call.head.stream or outcome.streamed,
             cancelled=call.cancelled,
             finish_reason=outcome.finish_reason,
             native_finish_reason=_text(outcome.native_finish_reason),

@@ -64,6 +64,8 @@ class Relay:
         if call.head.stream:
             return await self._stream(call, upstream, sink, patience)
         upstream.touch = patience.touch
+        if not call.dialect.through_hub:
+            return await self._operation(call, upstream, sink, patience)
         return await self._plain(call, upstream)
 
     def rest(self, call: Call, candidate: Candidate, error: UpstreamError) -> bytes:
@@ -82,22 +84,29 @@ class Relay:
         candidate = call.candidate
         assert candidate is not None
         if upstream.stream and upstream.events is None and self.raw(call, candidate):
-            flow = call.dialect.tap(call)
-            held = await _pump(call, upstream.pieces(), flow, sink, patience)
-        else:
-            upstream.touch = patience.touch
-            flow = call.dialect.encoder(call)
-            held = await _pump(call, self._events(call, candidate, upstream), flow, sink, patience)
+            return await self._flowing(call, upstream.pieces(), call.dialect.tap(call), sink, patience)
+        upstream.touch = patience.touch
+        events = self._events(call, candidate, upstream)
+        return await self._flowing(call, events, call.dialect.encoder(call), sink, patience)
+
+    async def _flowing(
+        self, call: Call, items: AsyncIterator[Any], flow: Flow, sink: Sink, patience: Patience
+    ) -> bytes:
+        held = await _pump(call, items, flow, sink, patience)
         flow.end()
         self._ledger.price(call, call.outcome.usage)
         return held + flow.final()
 
+    async def _operation(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
+        """An answer that is no chat: whole, or as it comes."""
+        call.outcome.media_type = upstream.headers.get("Content-Type", call.outcome.media_type)
+        if upstream.response is not None and call.dialect.flows(call):
+            return await self._flowing(call, upstream.pieces(), call.dialect.tap(call), sink, patience)
+        return self._whole(call, await upstream.read())
+
     async def _plain(self, call: Call, upstream: Upstream) -> bytes:
         candidate = call.candidate
         assert candidate is not None
-        if not call.dialect.through_hub:
-            call.outcome.media_type = upstream.headers.get("Content-Type", call.outcome.media_type)
-            return self._whole(call, await upstream.read())
         if not upstream.stream and upstream.events is None and self.raw(call, candidate):
             return self._whole(call, await upstream.read())
         reply = await self._fold(call, candidate, upstream)

@@ -105,7 +105,7 @@ class HttpSink(Sink, Alarm):
 
     async def finish(self, data: bytes) -> None:
         """The terminal frames, or the whole plain body."""
-        if self._call.head.stream:
+        if self._call.head.stream or self.started:
             await self._end(data)
             return
         self.response = web.Response(body=data, headers=self._headers())
@@ -124,8 +124,12 @@ class HttpSink(Sink, Alarm):
         if self._opening is not None:
             await self._opening
         if self.started and self.response is not None:
+            told = call.dialect.stream_error(call, error)
+            if told is None:
+                self._drop()
+                return
             with contextlib.suppress(ClientGone):
-                await self._end(call.dialect.stream_error(call, error))
+                await self._end(told)
             return
         self._ended = True
         status, body = call.dialect.error(error, call.request_id, number_codes=self._number_codes())

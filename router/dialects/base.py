@@ -64,8 +64,8 @@ class Dialect:
     surface: ClassVar[str] = "openai"
     #: what a model must give to serve (`Model.output_modalities`)
     produces: ClassVar[str] = "text"
-    #: False for operations other than chat: their answers come whole, transforms and filters do not see them, and a provider relays
-    #: them (`Provider.passes`) or translates them (`translate`)
+    #: False for operations other than chat: their answers come whole, or as the upstream sends them (`flows`), transforms and filters
+    #: do not see them, and a provider relays them (`Provider.passes`) or translates them (`translate`)
     through_hub: ClassVar[bool] = True
     #: the `api_type` of the ledger
     api_type: ClassVar[str] = "chat"
@@ -119,6 +119,11 @@ class Dialect:
         """Hub lane, plain: the client's body, with `call.usage` and `call.cost`."""
         raise TypeError(f"{type(self).__name__} has no reply")
 
+    def flows(self, call: Call) -> bool:
+        """Operations other than chat: is the answer that has been opened relayed as it comes, by `tap`? `call.outcome.media_type` is
+        the upstream's. Unlike a chat's its head is sent with its first content, so that what fails before has a status."""
+        return False
+
     def tap(self, call: Call) -> Flow:
         """Raw lane, stream: reads along and patches what the contract wants patched."""
         raise TypeError(f"{type(self).__name__} has no tap")
@@ -135,6 +140,7 @@ class Dialect:
         """HTTP status and body of an error on this surface."""
         raise TypeError(f"{type(self).__name__} has no error")
 
-    def stream_error(self, call: Call, error: RouterError) -> bytes:
-        """The frames that end a stream which has begun."""
+    def stream_error(self, call: Call, error: RouterError) -> bytes | None:
+        """The frames that end a stream which has begun. None where it has no words for it: the connection is cut then, so that nobody
+        takes it for whole."""
         raise TypeError(f"{type(self).__name__} has no stream_error")

@@ -1,7 +1,8 @@
 """OpenAI's other operations (api.md 9): moderations, speech, transcriptions, translations, images.
 
 They are passed on to an upstream with the same API, and the answer comes back as it was: JSON, sound, or an event stream where the
-request asks for one. Usage is recorded where the upstream says it; where it does not, a call has no cost.
+request asks for one. Sound and events are relayed as they come (`passing`). Usage is recorded where the upstream says it; where it
+does not, a call has no cost.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
 from ..prices import Usage
 from ..wire import openai as wire
-from .base import Path
+from .base import Flow, Path
+from .openai_chat import common
 from .openai_chat.fields import Check, text
+from .passing import Bytes, Events
 from .whole import OURS, Whole, members_of
 
 if TYPE_CHECKING:
     from ..call import Call, Candidate
+    from ..errors import RouterError
+
+EVENTS = "text/event-stream"
+#: what has no events in it and may be long
+LONG = ("audio/", "video/", "application/octet-stream")
 
 _decode_counts = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -48,13 +56,36 @@ class Passed(Whole):
         outcome.finish_reason = "stop"
         if not body:
             raise UpstreamUnavailable("the upstream's answer is empty")
-        kind = outcome.media_type.partition(";")[0].strip().lower()
-        if kind == "application/json" or (self.json and kind != "text/event-stream"):
+        if self.json or _kind(outcome.media_type) == "application/json":
             members = members_of(call, body)
             outcome.usage = _usage(members.get("usage", wire.NOTHING))
             id = members.get("id", wire.NOTHING)
             outcome.upstream_id = str(wire.decode_any(id)) if wire.given(id) else ""
         outcome.uncounted = outcome.usage is None
+
+    def flows(self, call: Call) -> bool:
+        """Events, and sound."""
+        kind = _kind(call.outcome.media_type)
+        return kind == EVENTS or (not self.json and kind.startswith(LONG))
+
+    def tap(self, call: Call) -> Flow:
+        """The answer as it comes."""
+        return Events(call, _usage) if _kind(call.outcome.media_type) == EVENTS else Bytes(call)
+
+    def content_type(self, call: Call) -> str:
+        """The upstream's."""
+        return call.outcome.media_type
+
+    def stream_error(self, call: Call, error: RouterError) -> bytes | None:
+        """An event that OpenAI's SDKs raise; sound has no word for it."""
+        if _kind(call.outcome.media_type) != EVENTS:
+            return None
+        _, body = common.error_body(error, call.request_id, number_codes=False)
+        return b"event: error\ndata: %b\n\n" % body
+
+
+def _kind(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
 
 
 def _usage(raw: Raw) -> Usage | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import struct
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ PACKED = base64.b64encode(struct.pack("<3f", *VECTOR)).decode()
 SOUND = bytes(range(256)) * 200
 PICTURE = base64.b64encode(b"\x89PNG picture").decode()
 CHECKED = {"harassment": False, "violence": True}
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Upstream:
@@ -29,13 +32,16 @@ class Upstream:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
         self.forms: list[dict[str, Any]] = []
+        #: what streams wait for behind their first piece
+        self.go_on = asyncio.Event()
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.content_type == "multipart/form-data":
             form = await request.post()
             self.forms.append({name: _field(value) for name, value in form.items()})
         self.asked.append((request.path, request.headers["Content-Type"], await request.read()))
-        return await getattr(self, request.path.removeprefix("/v1/").replace("/", "_"))(request)
+        answer: Answer = getattr(self, request.path.removeprefix("/v1/").replace("/", "_"))
+        return await answer(request)
 
     async def embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -51,10 +57,29 @@ class Upstream:
         result = {"flagged": True, "categories": CHECKED, "category_scores": scores, "category_applied_input_types": {}}
         return web.json_response({"id": "modr-1", "model": "omni-moderation-2024-09-26", "results": [result]})
 
-    async def audio_speech(self, request: web.Request) -> web.Response:
-        return web.Response(body=SOUND, content_type="audio/mpeg")
+    async def stream(self, request: web.Request, kind: str, *pieces: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        await response.write(pieces[0])
+        await asyncio.wait_for(self.go_on.wait(), 20)
+        for piece in pieces[1:]:
+            await response.write(piece)
+        return response
 
-    async def audio_transcriptions(self, request: web.Request) -> web.Response:
+    async def audio_speech(self, request: web.Request) -> web.StreamResponse:
+        return await self.stream(request, "audio/mpeg", SOUND[:1000], SOUND[1000:])
+
+    async def audio_transcriptions(self, request: web.Request) -> web.StreamResponse:
+        if self.forms[-1].get("stream") == "true":
+            usage = {"type": "tokens", "input_tokens": 12, "output_tokens": 3, "total_tokens": 15}
+            usage["input_token_details"] = {"audio_tokens": 10, "text_tokens": 2}
+            return await self.stream(
+                request,
+                "text/event-stream",
+                event("transcript.text.delta", delta="Hel"),
+                event("transcript.text.delta", delta="lo"),
+                event("transcript.text.done", text="Hello", usage=usage),
+            )
         if self.forms[-1].get("response_format") == "srt":
             return web.Response(text="1\n00:00:00,000 --> 00:00:01,000\nHello\n")
         details = {"audio_tokens": 10, "text_tokens": 2}
@@ -64,12 +89,23 @@ class Upstream:
     async def audio_translations(self, request: web.Request) -> web.Response:
         return web.json_response({"text": "Hello"})
 
-    async def images_generations(self, request: web.Request) -> web.Response:
+    async def images_generations(self, request: web.Request) -> web.StreamResponse:
         usage = {"input_tokens": 4, "output_tokens": 100, "total_tokens": 104}
+        if request.content_type == "application/json" and (await request.json()).get("stream"):
+            return await self.stream(
+                request,
+                "text/event-stream",
+                event("image_generation.partial_image", b64_json=PICTURE, partial_image_index=0),
+                event("image_generation.completed", b64_json=PICTURE, usage=usage),
+            )
         return web.json_response({"created": 1, "data": [{"b64_json": PICTURE}], "usage": usage})
 
-    async def images_edits(self, request: web.Request) -> web.Response:
+    async def images_edits(self, request: web.Request) -> web.StreamResponse:
         return await self.images_generations(request)
+
+
+def event(kind: str, **members: Any) -> bytes:
+    return f"data: {json.dumps({'type': kind, **members})}\n\n".encode()
 
 
 def _field(value: Any) -> Any:
@@ -163,9 +199,12 @@ async def test_moderations(
 # --- sound -----------------------------------------------------------------------------------------------------------
 
 
-async def test_speech(router: Running, client: openai.AsyncOpenAI) -> None:
+async def test_speech(router: Running, client: openai.AsyncOpenAI, upstream: Upstream) -> None:
     async with client.audio.speech.with_streaming_response.create(model="tts-1", voice="alloy", input="Hi") as answer:
-        assert await answer.read() == SOUND
+        pieces = answer.iter_bytes(100)
+        first = await anext(pieces)
+        upstream.go_on.set()
+        assert first + b"".join([piece async for piece in pieces]) == SOUND
         assert answer.headers["Content-Type"] == "audio/mpeg"
         kept = await row(router, answer.headers["X-Generation-Id"])
 
@@ -183,6 +222,21 @@ async def test_transcription(router: Running, client: openai.AsyncOpenAI, upstre
     assert kept["tokens_prompt"] == 12
     # 2 tokens of text at $2.5, 10 of audio at $6, 3 out at $10 a million
     assert kept["total_cost"] == pytest.approx(95e-6)
+
+
+async def test_a_transcription_that_streams(router: Running, client: openai.AsyncOpenAI, upstream: Upstream) -> None:
+    raw = await client.audio.transcriptions.with_raw_response.create(
+        model="gpt-4o-transcribe", file=("a.wav", SOUND), stream=True
+    )
+    stream: Any = raw.parse()
+    first = await anext(stream)
+    upstream.go_on.set()
+    rest = [each async for each in stream]
+
+    assert (first.type, first.delta) == ("transcript.text.delta", "Hel")
+    assert [each.type for each in rest] == ["transcript.text.delta", "transcript.text.done"]
+    assert rest[-1].text == "Hello"
+    assert (await row(router, raw.headers["X-Generation-Id"]))["total_cost"] == pytest.approx(95e-6)
 
 
 async def test_a_transcription_as_subtitles(client: openai.AsyncOpenAI) -> None:
@@ -213,6 +267,31 @@ async def test_images(router: Running, client: openai.AsyncOpenAI) -> None:
     assert (kept["tokens_prompt"], kept["tokens_completion"]) == (4, 100)
     # $5 a million in, $30 out
     assert kept["total_cost"] == pytest.approx(0.00302)
+
+
+async def test_images_that_stream(router: Running, client: openai.AsyncOpenAI, upstream: Upstream) -> None:
+    stream = await client.images.generate(model="gpt-image-2", prompt="A cat", stream=True, partial_images=1)
+    first = await anext(stream)
+    upstream.go_on.set()
+    [last] = [each async for each in stream]
+
+    assert (first.type, first.b64_json) == ("image_generation.partial_image", PICTURE)
+    assert (last.type, last.b64_json) == ("image_generation.completed", PICTURE)
+    kept = await row(router, stream.response.headers["X-Generation-Id"])
+    assert (kept["tokens_prompt"], kept["tokens_completion"], kept["streamed"]) == (4, 100, True)
+
+
+async def test_a_stream_of_images_that_is_cut(client: openai.AsyncOpenAI, upstream: Upstream) -> None:
+    upstream.images_generations = lambda request: upstream.stream(  # type: ignore[method-assign]
+        request, "text/event-stream", event("image_generation.partial_image", b64_json=PICTURE)
+    )
+    upstream.go_on.set()
+
+    stream = await client.images.generate(model="gpt-image-2", prompt="A cat", stream=True)
+
+    with pytest.raises(openai.APIError, match="before its last event"):
+        async for _ in stream:
+            pass
 
 
 async def test_the_other_path_of_images(router: Running) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from . import logs
-from .api import Request, Route, json_response, models
+from .api import Request, Route, google, json_response
 from .api import routes as api_routes
 from .call import Call, wants_number_codes
 from .dialects import envelopes
@@ -291,7 +291,7 @@ def surface_of(request: web.BaseRequest) -> str:
         return "anthropic"
     if path.startswith(("/v1beta/", "/api/v1beta/")) or path.rstrip("/").rpartition(":")[2] in METHODS:
         return "gemini"
-    if models.SHARED.match(path) and models.of_gemini(request):
+    if google.of_gemini(request):
         return "gemini"
     return "openai"
 

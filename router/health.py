@@ -112,6 +112,11 @@ class Health:
         window = self._windows.get((endpoint.provider.slug, endpoint.model.id))
         return None if window is None else window.percentile(window.latencies, 0.5, now)
 
+    def throughput(self, endpoint: Endpoint, now: float) -> float | None:
+        """The median tokens per second of the last five minutes; None where nothing was measured."""
+        window = self._windows.get((endpoint.provider.slug, endpoint.model.id))
+        return None if window is None else window.percentile(window.throughputs, 0.5, now)
+
     def available(self, candidate: Candidate) -> bool:
         """May a call go there now?"""
         return self.circuit(candidate).allows(self._clock())

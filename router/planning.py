@@ -53,6 +53,8 @@ class Table:
         self._broken = broken
         self._aliases = settings.aliases
         self.entries: dict[str, Entry] = {}
+        #: grows whenever the entries change after the start: what was made of them is made again
+        self.changes = 0
         self._bare: dict[str, list[str]] = {}
         self._passed: dict[str, Entry] = {}
         self._discovered: dict[str, list[Model]] = {}
@@ -64,6 +66,7 @@ class Table:
     def discovered(self, provider: Provider, models: list[Model]) -> None:
         """Take in what an upstream lists. Facts of the catalogue stand where the list says nothing; what it no longer lists goes."""
         kept = {model.id for model in models}
+        self.changes += 1
         for old in self._discovered.get(provider.slug, []):
             if old.id not in kept:
                 self._forget(f"{provider.slug}/{old.id}", old.id)

@@ -15,6 +15,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from .alarms import Alarms
+from .api.listing import Listing
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .call import Call, Identity
@@ -86,6 +87,7 @@ class Server:
         self.generations: Generations
         self.ledger: Ledger
         self.table: Table
+        self.listing = Listing(lambda: self.table)
         self.lifecycle: Lifecycle
         self.counting: Counting
         #: told to stop, and told so again

@@ -52,8 +52,8 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /realtime/{rest}": BOTH,
     },
     "models:read": {
-        "GET /models": (*BOTH, *BETA),
-        "GET /models/{id}": (*BOTH, *BETA),
+        "GET /models": (*ANTHROPIC, *BETA),
+        "GET /models/{id}": (*ANTHROPIC, *BETA),
         "GET /models/count": BOTH,
         "GET /embeddings/models": BOTH,
         "GET /providers": BOTH,

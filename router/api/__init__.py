@@ -56,6 +56,8 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 
 def routes() -> list[Route]:
     """All routes of the router's own API."""
-    from . import generations, keys, models, providers, reserved, service
+    from . import generations, google, keys, models, providers, reserved, service
 
-    return [route for module in (models, providers, keys, generations, reserved, service) for route in module.ROUTES]
+    return [
+        route for module in (models, google, providers, keys, generations, reserved, service) for route in module.ROUTES
+    ]

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """List them. Providers with `discover = true` are asked."""
     entries = asyncio.run(_entries(args))
     if args.json:
-        from ..api.models import entry
+        from ..api.entries import entry
 
         write_json([entry(each) for each in entries])
         return 0

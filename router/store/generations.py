@@ -155,6 +155,13 @@ class Generations:
         )
         return dict(rows)
 
+    async def tokens(self, since_unix: float) -> dict[str, int]:
+        """How many tokens went through each model from this UTC day on."""
+        rows = await self._database.all(
+            "SELECT model, sum(input + output) FROM usage_day WHERE day >= ? GROUP BY model", (day_of(since_unix),)
+        )
+        return dict(rows)
+
     async def check(self) -> list[str]:
         """Do the sums agree? Returns a line for each that does not; empty where all is well."""
         complaints = []

@@ -249,6 +249,37 @@ def test_counting_never_fails_for_want_of_a_model(
     assert raw.headers["x-router-estimate"] == "true"
 
 
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_models_are_listed_in_pages(client: anthropic.Anthropic) -> None:
+    """The SDK goes on for ever where `after_id` has no effect."""
+    whole = [model.id for model in client.models.list()]
+    forward = [model.id for model in client.models.list(limit=40)]
+    behind = client.models.list(limit=3, after_id=whole[4])
+    back = list(client.models.list(limit=20, before_id=whole[50]))
+
+    assert forward == whole
+    assert len(whole) > 50
+    assert [model.id for model in behind.data] == whole[5:8]
+    assert behind.has_next_page()
+    assert [model.id for model in back] == [*whole[30:50], *whole[10:30], *whole[:10]]
+
+
+@pytest.mark.parametrize("base", ["", "/api", "/anthropic"])
+def test_a_model_as_the_sdk_reads_it(served: Served, base: str) -> None:
+    with anthropic.Anthropic(base_url=served.url + base, api_key=served.key, max_retries=0) as client:
+        model = client.models.retrieve("anthropic/claude-sonnet-4-5")
+        listed = next(each for each in client.models.list() if each.id == model.id)
+
+        with pytest.raises(anthropic.BadRequestError):
+            client.models.list(limit=2000)
+
+    assert listed == model
+    assert (model.type, model.display_name) == ("model", "Claude Sonnet 4.5 (latest)")
+    assert model.created_at.year >= 2025
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 

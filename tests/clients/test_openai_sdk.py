@@ -338,6 +338,21 @@ def test_models(client: openai.OpenAI, family: Family) -> None:
     assert {"echo/echo", "openai/gpt-5-mini", "anthropic/claude-sonnet-4-5"} <= models.keys()
 
 
+def test_models_in_part(client: openai.OpenAI) -> None:
+    """Filters and pages by what the SDK lets through; a model without text is found by its name."""
+    whole = [model.id for model in client.models.list()]
+    some = [model.id for model in client.models.list(extra_query={"provider": "anthropic", "limit": 3, "offset": 1})]
+    vectors = [model.id for model in client.models.list(extra_query={"output_modalities": "embeddings"})]
+
+    assert some == [id for id in whole if id.startswith("anthropic/")][1:4]
+    assert "openai/text-embedding-3-small" not in whole
+    assert "openai/text-embedding-3-small" in vectors
+    assert client.models.retrieve("openai/text-embedding-3-small").id == "openai/text-embedding-3-small"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.models.list(extra_query={"limit": 1001})
+    assert refused.value.param == "limit"
+
+
 def test_a_model_that_is_not_there(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
         client.models.retrieve("nobody/nothing")

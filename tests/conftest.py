@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from router.settings import Settings
-from router.testing import FakeUpstream, Running, running
+from router.testing import FakeUpstream, Running
 
 Start = Callable[..., Any]
 WIRE_TEST = re.compile(r"tests/wire/test_wire_(\w+)\.py::\w+\[(.+?)(?:-(?:whole|pieces|bytes|crossed))?\]")
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    """An upstream on loopback; tell it what to answer with `upstream.will(...)`."""
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts routers: `await start(providers={...}, plugins={...}, models=...)`; they stop when the test ends."""
-    async with AsyncExitStack() as stack:
-        count = 0
-
-        async def starter(
-            *, plugins: dict[str, object] | None = None, environ: dict[str, str] | None = None, **tables: Any
-        ) -> Running:
-            nonlocal count
-            count += 1
-            folder = tmp_path / str(count)
-            folder.mkdir()
-            settings = Settings(**tables)
-            return await stack.enter_async_context(running(settings, folder, plugins=plugins, environ=environ))
-
-        yield starter
 
 
 @pytest.fixture

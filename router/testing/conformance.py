@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 from aiohttp import web
-from msgspec import Raw
 
 from ..call import Call, Candidate, Endpoint
 from ..dialects.openai_chat import OpenAIChat
@@ -35,21 +34,17 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from ..events import Event, Fold, Reply, Start, Stop
-from ..model import ChatRequest, Message, Model, Reasoning, Text, Tool, ToolCall, ToolChoice, ToolResult
+from ..model import ChatRequest, Model, Reasoning, ToolCall
 from ..prices import MAX_TOKENS
-from ..provider import KEY_SHAPED, Outgoing, Provider, Upstream
+from ..provider import KEY_SHAPED, Outgoing, Provider
 from ..settings import Timeouts, convert
-from .recordings import Recording, read_recordings
+from .exchanges import conversations
+from .recordings import Recording, Replayed, read_recordings
 from .upstream import FakeUpstream
 
 KEY = "conformance-key-0123456789"
 SPLITS = 5
 MODEL = "model-of-the-kit"
-WEATHER = Tool(
-    name="get_weather",
-    description="The weather of a city",
-    parameters=Raw(b'{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}'),
-)
 HTML = b"<html><body><h1>Bad gateway</h1></body></html>"
 
 #: status -> what `error` must make of it
@@ -63,31 +58,6 @@ LEAVES: list[tuple[int, tuple[type[UpstreamError], ...]]] = [
     (503, (UpstreamOverloaded, UpstreamUnavailable)),
     (529, (UpstreamOverloaded, UpstreamUnavailable)),
 ]
-
-
-def conversations() -> dict[str, ChatRequest]:
-    """Requests that every chat provider must be able to express."""
-    asked = Message(role="user", content=[Text(text="What is the weather in Oslo?")])
-    called = Message(role="assistant", content=[ToolCall(id="call_1", name="get_weather", arguments='{"city":"Oslo"}')])
-    answered = Message(
-        role="tool", content=[ToolResult(tool_call_id="call_1", name="get_weather", content=[Text(text="4 °C")])]
-    )
-    foreign = Message(
-        role="assistant",
-        content=[Reasoning(text="hm", signature="c2lnbmF0dXJl", format="somebody-elses-v1"), Text(text="Hello.")],
-    )
-    return {
-        "text": ChatRequest(messages=[asked]),
-        "sampling": ChatRequest(messages=[asked], temperature=0.5, top_p=0.9, max_tokens=100, stop=["END"], seed=7),
-        "system": ChatRequest(messages=[Message(role="system", content=[Text(text="Be brief.")]), asked]),
-        "turns": ChatRequest(messages=[asked, Message(role="assistant", content=[Text(text="Cold.")]), asked]),
-        "unicode": ChatRequest(messages=[Message(role="user", content=[Text(text='"\\\n\u2028 😀 ünï')])]),
-        "tools": ChatRequest(messages=[asked, called, answered], tools=[WEATHER]),
-        "forced": ChatRequest(
-            messages=[asked], tools=[WEATHER], tool_choice=ToolChoice(mode="named", name="get_weather")
-        ),
-        "foreign reasoning": ChatRequest(messages=[asked, foreign, asked]),
-    }
 
 
 class ProviderConformance:
@@ -121,7 +91,7 @@ class ProviderConformance:
     async def read(self, pieces: Iterable[bytes]) -> list[Event]:
         """The events of a stream that comes in these pieces."""
         provider = self.made()
-        events = provider.events(provider.messages(_Pieces(pieces)))
+        events = provider.events(provider.messages(Replayed(pieces)))
         return [event async for event in events]
 
     # --- streams ---
@@ -335,19 +305,6 @@ class ProviderConformance:
             except UpstreamError:
                 return kept
         return 0
-
-
-class _Pieces(Upstream):
-    """An answer made of given pieces."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__(stream=True)
-        self._pieces = pieces
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Them."""
-        for piece in self._pieces:
-            yield piece
 
 
 def assert_sane(reply: Reply) -> None:

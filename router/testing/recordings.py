@@ -4,18 +4,22 @@
      "expected": {"text", "tools", "finish_reason", "usage", "error"}}
 
 `sse` is the raw event stream, `body` a JSON document, `text` any other text (HTML, JSON lines), `body_base64` bytes. `request` and
-`expected` may be missing; what `expected` names is compared. Write recordings with keys and personal data taken out: a test of the
-kit looks for keys.
+`expected` may be missing; what `expected` names is compared. `router record` makes them, with keys and personal data taken out; a test
+of the kit looks for keys in those that are made by hand.
 """
 
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+
+from ..provider import Upstream
 
 
 class Expected(Struct, kw_only=True):
@@ -85,3 +89,32 @@ def read_recordings(folder: Path) -> list[Recording]:
         recording.name = path.stem
         recordings.append(recording)
     return recordings
+
+
+def write_recording(folder: Path, recording: Recording) -> Path:
+    """Write one, without the members that say nothing. What was there under its name is overwritten."""
+    value = msgspec.to_builtins(recording)
+    del value["name"]
+    path = folder / f"{recording.name}.json"
+    path.write_text(json.dumps(_said(value), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+class Replayed(Upstream):
+    """An answer that is there already, in the pieces in which it is to come."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        super().__init__(stream=True)
+        self._pieces = pieces
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Them."""
+        for piece in self._pieces:
+            yield piece
+
+
+def _said(value: Any, *, ours: int = 2) -> Any:
+    """Without nulls and empty members, on the two levels that are this module's: a null inside of a body was sent."""
+    if not ours or not isinstance(value, dict):
+        return value
+    return {name: _said(each, ours=ours - 1) for name, each in value.items() if each not in (None, "", {})}

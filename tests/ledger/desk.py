@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from router.call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Head, Identity, Plan
-from router.clock import Clock
 from router.errors import RouterError
 from router.model import Model
 from router.plugins import each
@@ -16,31 +15,11 @@ from router.prices import Price, Usage
 from router.provider import Provider, ProviderSettings, Timeouts
 from router.server import Server
 from router.settings import LimitSettings, ServerSettings, Settings
+from router.testing.clock import StillClock
 
-#: Wednesday, 15 November 2023, 12:00 UTC
-NOON = 1_700_049_600.0
 DAY = 86400
 #: a token of either kind costs 1 micro-USD
 PRICE = Price(prompt=10**6, completion=10**6)
-
-
-class StillClock(Clock):
-    """Time that stands still until somebody moves it."""
-
-    def __init__(self, unix: float = NOON) -> None:
-        self.now_s = 1000.0
-        self.unix = unix
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def wall(self) -> float:
-        return self.unix
-
-    def move(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now_s += seconds
-        self.unix += seconds
 
 
 class Nowhere(Provider):

@@ -15,8 +15,9 @@ from router.errors import DeadlineExceeded, InsufficientCredits, Overloaded, Rat
 from router.ledger import DEFAULT_OUTPUT_TOKENS, bounds, worst_case
 from router.model import Model
 from router.prices import Price, PriceOverride, Usage
+from router.testing.clock import NOON
 
-from .desk import DAY, NOON, PRICE, Desk, Honest, Nowhere, StillClock, opened
+from .desk import DAY, PRICE, Desk, Honest, Nowhere, StillClock, opened
 
 MICRO = 10**6  # picodollars of one token
 

@@ -1,0 +1,1 @@
+"""The kit that plugins are tested with, tested."""

@@ -124,6 +124,8 @@ class Attempts:
             if attempt.status >= 0:
                 attempt.output_tokens = call.usage.output if call.usage is not None else 0
                 attempt.status = attempt.status or (0 if attempt.error else 200)
+                if "tools" in call.head.needs:
+                    attempt.called_tool = call.outcome.finish_reason == "tool_calls"
                 self._health.attempted(attempt)
                 tell(self._hook, "router_attempted", call=call, attempt=attempt)
 

@@ -205,7 +205,7 @@ class Plan(Struct, kw_only=True):
 
 class Attempt(Struct, kw_only=True):
     """One try at one candidate. `latency_s` to the first content or the end; `error` None for success; `opened`: the upstream has
-    answered with success, whatever came then."""
+    answered with success, whatever came then; `called_tool`: the answer ended in a tool call, None where no tools were offered."""
 
     candidate: Candidate
     started_s: float
@@ -215,6 +215,7 @@ class Attempt(Struct, kw_only=True):
     duration_s: float = 0.0
     error: UpstreamError | None = None
     output_tokens: int = 0
+    called_tool: bool | None = None
 
 
 class Outcome(Struct, kw_only=True):

@@ -1,4 +1,5 @@
-"""Health of what we call, in memory: one circuit per endpoint and credential (api.md 18.8) and recent latencies per endpoint.
+"""Health of what we call, in memory: one circuit per endpoint and credential (api.md 18.8). What is measured
+of endpoints is in `statistics`.
 
 A circuit opens after 3 failures in a row, or when at least half of 10 or more within 30 s failed; it stays open for
 30·2^k seconds (at most 600), or as long as the upstream asked if that is longer; then one probe decides.
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from .call import Attempt, Candidate, Endpoint
+from .call import Attempt, Candidate
 from .errors import UpstreamBusy, UpstreamUnauthorized
+from .statistics import Statistics
 
 WINDOW_S = 30.0
-SLIDING_S = 300.0
 BASE_S, LONGEST_S = 30.0, 600.0
 SAMPLES = 256
 
@@ -66,29 +67,13 @@ class Circuit:
             self.outcomes.popleft()
 
 
-class Window:
-    """Latencies (seconds to the first content) and throughputs (tokens per second) of an endpoint's last five minutes."""
-
-    __slots__ = ("failures", "latencies", "throughputs")
-
-    def __init__(self) -> None:
-        self.latencies: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
-        self.throughputs: deque[tuple[float, float]] = deque(maxlen=SAMPLES)
-        self.failures: deque[float] = deque(maxlen=SAMPLES)
-
-    def percentile(self, values: deque[tuple[float, float]], share: float, now: float) -> float | None:
-        """The value below which `share` (0 to 1) of the recent ones lie, None without any."""
-        recent = sorted(value for at, value in values if at >= now - SLIDING_S)
-        return recent[min(int(len(recent) * share), len(recent) - 1)] if recent else None
-
-
 class Health:
-    """All circuits and windows. `clock` gives monotonic seconds."""
+    """All circuits, and the statistics of all endpoints. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._circuits: dict[Key, Circuit] = {}
-        self._windows: dict[tuple[str, str], Window] = {}
+        self.statistics = Statistics(clock)
 
     def circuit(self, candidate: Candidate) -> Circuit:
         """The circuit of an endpoint and credential."""
@@ -98,24 +83,6 @@ class Health:
         if circuit is None:
             circuit = self._circuits[key] = Circuit()
         return circuit
-
-    def window(self, endpoint: Endpoint) -> Window:
-        """Recent latencies of an endpoint."""
-        key = (endpoint.provider.slug, endpoint.model.id)
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = Window()
-        return window
-
-    def latency(self, endpoint: Endpoint, now: float) -> float | None:
-        """The median time to the first content of the last five minutes, in seconds; None where nothing was measured."""
-        window = self._windows.get((endpoint.provider.slug, endpoint.model.id))
-        return None if window is None else window.percentile(window.latencies, 0.5, now)
-
-    def throughput(self, endpoint: Endpoint, now: float) -> float | None:
-        """The median tokens per second of the last five minutes; None where nothing was measured."""
-        window = self._windows.get((endpoint.provider.slug, endpoint.model.id))
-        return None if window is None else window.percentile(window.throughputs, 0.5, now)
 
     def available(self, candidate: Candidate) -> bool:
         """May a call go there now?"""
@@ -131,14 +98,10 @@ class Health:
         """An attempt is over."""
         now = self._clock()
         circuit = self.circuit(attempt.candidate)
-        window = self.window(attempt.candidate.endpoint)
+        self.statistics.record(attempt, now)
         error = attempt.error
         if error is None:
             circuit.succeeded(now)
-            window.latencies.append((now, attempt.latency_s))
-            streamed_s = attempt.duration_s - attempt.latency_s
-            if attempt.output_tokens and streamed_s > 0:
-                window.throughputs.append((now, attempt.output_tokens / streamed_s))
         elif isinstance(error, UpstreamUnauthorized):
             circuit.disabled, circuit.last_error = True, error.message
         elif isinstance(error, UpstreamBusy):
@@ -148,7 +111,6 @@ class Health:
         elif error.counts:
             circuit.failed(now, error.retry_after_s)
             circuit.last_error = error.message
-            window.failures.append(now)
         else:
             circuit.probing = False
 

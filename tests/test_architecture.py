@@ -21,7 +21,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 LAYERS = (
     ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms"),
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
-    ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "fetch"),
+    ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
     ("lifecycle", "counting", "builtin"),
     ("api", "dashboard"),

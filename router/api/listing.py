@@ -301,13 +301,13 @@ async def _context_length(server: Server) -> Score:
 
 
 async def _latency(server: Server) -> Score:
-    now, health = server.clock.monotonic(), server.health
-    return lambda row: min(_measured(health.latency(each, now) for each in row.entry.endpoints), default=None)
+    latency = server.health.statistics.latency
+    return lambda row: min(_measured(latency(each) for each in row.entry.endpoints), default=None)
 
 
 async def _throughput(server: Server) -> Score:
-    now, health = server.clock.monotonic(), server.health
-    return lambda row: max(_measured(health.throughput(each, now) for each in row.entry.endpoints), default=None)
+    throughput = server.health.statistics.throughput
+    return lambda row: max(_measured(throughput(each) for each in row.entry.endpoints), default=None)
 
 
 async def _tokens(server: Server) -> Score:

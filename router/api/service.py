@@ -46,7 +46,7 @@ def _provider(request: Request, provider: Provider) -> dict[str, Any]:
         latency
         for entry in request.server.table.entries.values()
         for endpoint in entry.endpoints
-        if endpoint.provider is provider and (latency := request.server.health.latency(endpoint, now)) is not None
+        if endpoint.provider is provider and (latency := request.server.health.statistics.latency(endpoint)) is not None
     ]
     cooling = worst is not None and worst.open_until > now
     return {

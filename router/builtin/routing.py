@@ -187,14 +187,13 @@ class Routing:
         return self._balanced()
 
     def _measured(self, sort: str) -> Callable[[Candidate], float]:
-        health, now = self._server.health, self._server.clock.monotonic()
+        statistics = self._server.health.statistics
 
         def key(each: Candidate) -> float:
-            window = health.window(each.endpoint)
             if sort == "latency":
-                latency = window.percentile(window.latencies, 0.5, now)
+                latency = statistics.latency(each.endpoint)
                 return 1e9 if latency is None else latency
-            return -(window.percentile(window.throughputs, 0.5, now) or 0.0)
+            return -(statistics.throughput(each.endpoint) or 0.0)
 
         return key
 

@@ -5,7 +5,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 
 from __future__ import annotations
 
-from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity
+from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Sink
 from .errors import (
     BadImage,
     BadRequest,
@@ -120,6 +120,7 @@ __all__ = [
     "Reranked",
     "ResponseFormat",
     "RouterError",
+    "Sink",
     "Start",
     "Stop",
     "StreamTruncated",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Generation, Identity
+    from .call import Attempt, Call, Candidate, Generation, Identity, Sink
     from .dialects.base import Dialect
     from .provider import Provider, Upstream
     from .server import Server
@@ -119,6 +119,18 @@ def router_authenticate(call: Call) -> Awaitable[Identity] | Identity | None:
     """
 
 
+@hookspec(firstresult=True)
+def router_answer(call: Call) -> Awaitable[bytes] | None:
+    """Answer this call yourself, in place of any model: return a coroutine of the whole plain body, or None at once. First.
+
+    `call.identity` and `call.head` are set. Called before `router_admit`: a call that is answered here is not checked against limits,
+    not counted and not booked. Who answers because the work is done elsewhere gives it to a call of its own
+    (`app.lifecycle.execute`), which is. Raise a `RouterError` from the coroutine to refuse.
+
+    .. versionadded:: 1
+    """
+
+
 @hookspec
 async def router_admit(call: Call) -> None:
     """Refuse by raising a `RouterError`: rate, credits, allowed models, moderation. All, awaited in order.
@@ -173,6 +185,17 @@ def router_filter(call: Call) -> Filter | None:
     """Say that you want to see or change the answer: return `(AsyncIterator[Event]) -> AsyncIterator[Event]`, or None. All.
 
     Asked once per call, never per chunk. A call that somebody filters leaves the raw lane.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_sink(call: Call) -> Callable[[Sink], Sink] | None:
+    """Say that you want to see or change what goes to the client, in its own form: return `(Sink) -> Sink`, or None. All.
+
+    Asked once per call, when it is admitted and its plan is made: refusals do not come through here. The call stays on its lane. The
+    `finish` of a sink gets the whole plain body, or the terminal frames of a stream; what you do there is what the client waits for.
 
     .. versionadded:: 1
     """

@@ -46,20 +46,28 @@ class Lifecycle:
         self._drained: asyncio.Event | None = None
 
     async def execute(self, call: Call, sink: Sink, read: Callable[[], Awaitable[bytes]]) -> None:
-        """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known."""
+        """Run one call to its end. `read` gets the client's body, which nobody reads before the credential is known.
+
+        A call that has an identity already (of a client that has left its work to us) is not asked for a credential.
+        """
         hook = self._plugins.hook
         deadline: Timeout | None = None
         try:
-            identity = call.identity = await recognise(hook, call)
+            identity = call.identity = call.identity or await recognise(hook, call)
             if identity.compat:
                 call.compat = {**call.compat, **identity.compat}
             call.body = await read()
             call.head = call.dialect.peek(call.body, call.path, call.operation)
             with Timeout(self._alarms, call.deadline_s) as deadline:
                 self._begin(deadline)
+                if (answer := hook.router_answer(call=call)) is not None:
+                    await sink.finish(await answer)
+                    return
                 await each(hook.router_admit(call=call))
                 call.plan = await self._planner.plan(call)
                 self._ledger.reserve(call)
+                for wrap in hook.router_sink(call=call):
+                    sink = wrap(sink)
                 await self._attempts.run(call, sink)
         except asyncio.CancelledError:
             call.cancel()

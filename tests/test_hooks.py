@@ -20,6 +20,8 @@ from router import (
     Generation,
     Identity,
     Provider,
+    RouterError,
+    Sink,
     TextDelta,
     Upstream,
     Usage,
@@ -169,6 +171,69 @@ async def test_filter_changes_the_answer_plain_and_streamed(begin: Start) -> Non
     assert plain["choices"][0]["message"]["content"] == "HI THERE"
     streamed = await (await router.post("/v1/chat/completions", {**ASK, "stream": True})).text()
     assert "HI THERE" in streamed
+
+
+async def test_answer_takes_the_place_of_a_model(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        def router_answer(self, call: Call) -> Awaitable[bytes] | None:
+            return self.answer(call) if call.head.model == "mine" else None
+
+        async def answer(self, call: Call) -> bytes:
+            if call.head.stream:
+                raise Forbidden("not as a stream")
+            return b'{"answer":"mine"}'
+
+    router = await begin(Mine())
+
+    answer = await router.post("/v1/chat/completions", {**ASK, "model": "mine"})
+    refused = await router.post("/v1/chat/completions", {**ASK, "model": "mine", "stream": True})
+
+    assert (answer.status, await answer.json()) == (200, {"answer": "mine"})
+    assert (refused.status, (await refused.json())["error"]["message"]) == (403, "not as a stream")
+    assert upstream.asked == []
+    assert await router.server.database.all("SELECT id FROM generation") == []
+    assert (await router.post("/v1/chat/completions", ASK)).status == 200
+
+
+async def test_sink_sees_what_the_client_gets(begin: Start, upstream: FakeUpstream) -> None:
+    class Copying(Sink):
+        def __init__(self, sink: Sink, seen: list[bytes]) -> None:
+            self.sink, self.seen = sink, seen
+
+        async def write(self, data: bytes) -> None:
+            self.seen.append(data)
+            await self.sink.write(data)
+
+        async def finish(self, data: bytes) -> None:
+            self.seen.append(data)
+            await self.sink.finish(data)
+
+        async def error(self, error: RouterError) -> None:
+            self.seen.append(error.code.encode())
+            await self.sink.error(error)
+
+    class Mine:
+        def __init__(self) -> None:
+            self.seen: list[bytes] = []
+
+        @hookimpl
+        def router_sink(self, call: Call) -> Callable[[Sink], Sink] | None:
+            return (lambda sink: Copying(sink, self.seen)) if call.head.model == "fake/m" else None
+
+    plugin = Mine()
+    router = await begin(plugin)
+
+    for stream in (False, True):
+        plugin.seen.clear()
+        answer = await router.post("/v1/chat/completions", {**ASK, "stream": stream})
+        assert b"".join(plugin.seen).decode() == await answer.text()
+    plugin.seen.clear()
+    upstream.will(json_answer({"error": {"message": "no"}}, status=400))
+    await router.post("/v1/chat/completions", ASK)
+    assert plugin.seen == [b"invalid_request"]
+    await router.post("/v1/chat/completions", {**ASK, "model": "fake/other"})
+    assert len(plugin.seen) == 1
 
 
 async def test_price_and_what_is_told_afterwards(begin: Start) -> None:

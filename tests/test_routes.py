@@ -66,6 +66,10 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /chat/completions": BOTH,
         "POST /completions": BOTH,
         "POST /responses": BOTH,
+        "GET /responses/{id}": BOTH,
+        "DELETE /responses/{id}": BOTH,
+        "POST /responses/{id}/cancel": BOTH,
+        "GET /responses/{id}/input_items": BOTH,
         "POST /embeddings": BOTH,
         "POST /rerank": BOTH,
         "POST /moderations": BOTH,
@@ -169,7 +173,9 @@ async def access(router: Running, name: str, keys: dict[str, str]) -> str:
 
     async def ask(key: str | None) -> int:
         method, path = name.split(" ")
-        url = URL(router.url + re.sub(r"\{\w+\}", "echo/echo" if "generation/" not in path else "gen-1", path))
+        url = URL(
+            router.url + re.sub(r"\{\w+\}", "gen-1" if re.search("generation/|responses/", path) else "echo/echo", path)
+        )
         # As a proxy would ask for somebody elsewhere.
         headers = {"X-Forwarded-For": "203.0.113.9", **({"x-api-key": key} if key else {})}
         below = re.sub(r"^(/api)?/v1", "", path)

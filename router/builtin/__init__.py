@@ -13,6 +13,7 @@ from .compat import Compat
 from .limits import Limits
 from .metrics import Metrics
 from .pricing import Pricing
+from .responses import Responses
 from .routing import Routing
 from .upstream import Send
 
@@ -24,6 +25,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "metrics": Metrics,
     "catalogue": Catalogue,
     "compat": Compat,
+    "responses": Responses,
     "limits": Limits,
     "auth": Auth,
 }

@@ -28,6 +28,7 @@ class PeekedItem(Struct):
     """As much of an item as the checks and the estimate of its length need. A `message` may leave its type out."""
 
     type: str = "message"
+    id: str | None = None
     role: str | None = None
     content: str | list[PeekedPart] | None = None
     call_id: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,10 +39,7 @@ def user(*parts: dict[str, Any]) -> list[Any]:
         ({"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}]}, "input[0].arguments"),
         ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
-        ({"input": [USER, {"type": "item_reference", "id": "msg_1"}]}, "input[1]"),
-        ({"store": True}, "store"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"background": True}, "background"),
+        ({"input": [USER, {"type": "item_reference"}]}, "input[1].id"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"temperature": 2.5}, "temperature"),
         ({"top_p": 0}, "top_p"),
@@ -71,6 +69,25 @@ def test_bad_requests_name_the_member(members: dict[str, Any], param: str) -> No
 
     assert refused.value.param == param
     assert refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"input": [USER, {"type": "item_reference", "id": "msg_1"}]}, "input[1]"),
+        ({"store": True}, "store"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"background": True}, "background"),
+    ],
+)
+@pytest.mark.parametrize("lane", [decoded, lambda **members: patched(make_call(**members))], ids=["hub", "raw"])
+def test_what_needs_earlier_requests_goes_nowhere_where_nobody_keeps_them(
+    lane: Callable[..., Any], members: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(BadRequest, match=r"responses\.store") as refused:
+        lane(**members)
+
+    assert refused.value.param == param
 
 
 def test_what_is_absent_or_null_or_false_is_fine() -> None:

@@ -10,6 +10,7 @@ items     hub lane: events as the items of an answer
 encode    hub lane: streams and plain answers
 response  the response object, which all answers are
 envelope  thinking of other families, kept in `encrypted_content`
+history   items of earlier exchanges, as they are kept and as they are sent again
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from ...prices import Usage
 from ...wire import openai
 from ...wire import responses as wire
 from ..openai_chat.common import provider_of
-from .response import costs
+from .response import costs, kept_members
 
 if TYPE_CHECKING:
     from ...call import Call
+    from .peek import Peeked
 
 _CALLS = ("function_call", "custom_tool_call")
 
@@ -93,13 +94,20 @@ def _characters(item: wire.OutputItem) -> int:
 
 
 def write(call: Call, body: bytes) -> bytes:
-    """The client's body: the upstream's, byte for byte, unless metadata was asked for."""
-    return body if call.metadata is None else patched(call, Raw(body))
+    """The client's body: the upstream's, byte for byte, unless there is something to say that the upstream does not know."""
+    peeked: Peeked = call.head.decoded
+    return body if call.metadata is None and peeked.kept is None else patched(call, Raw(body))
 
 
-def patched(call: Call, response: Raw) -> bytes:
-    """A response object with what `X-OpenRouter-Metadata` asks for; all other members stay as they are."""
+def patched(call: Call, response: Raw, *, ended: bool = True) -> bytes:
+    """A response object with what `X-OpenRouter-Metadata` asks for, and with the id by which it is kept; all other members stay as
+    they are."""
     members: dict[str, Any] = dict(openai.decode_members(response))
+    peeked: Peeked = call.head.decoded
+    if peeked.kept is not None:
+        members |= kept_members(peeked.kept)
+    if call.metadata is None or not ended:
+        return openai.encode(members)
     used = members.get("usage", openai.NOTHING)
     members["usage"] = (openai.decode_members(used) if openai.given(used) else {}) | costs(call)
     members["provider"] = provider_of(call)

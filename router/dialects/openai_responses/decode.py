@@ -32,7 +32,7 @@ from ..openai_chat.decode import data_url
 from ..openai_chat.fields import convert
 from ..openai_chat.patch import EXTENSIONS
 from .envelope import opened
-from .peek import Peeked, sent_name
+from .peek import Peeked, sent_name, stateless
 
 #: whose vocabulary the members are in that the hub does not know: no chat API takes them
 FAMILY = "openai-responses"
@@ -58,6 +58,7 @@ def decode(head: Head) -> ChatRequest:
     members = head.members
     peeked: Peeked = head.decoded
     get = peeked.values.get
+    stateless(peeked)
     if "prompt" in peeked.values:
         raise BadRequest("prompt: stored prompts are only for models that are relayed to OpenAI", param="prompt")
     form: wire.Text = get("text") or wire.Text()

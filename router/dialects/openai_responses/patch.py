@@ -10,6 +10,7 @@ from ...openai_words import effort_of
 from ...wire import openai as wire
 from ..openai_chat.patch import EXTENSIONS
 from .envelope import without_foreign
+from .peek import stateless
 
 if TYPE_CHECKING:
     from ...call import Call, Candidate
@@ -28,7 +29,10 @@ def patch(call: Call, candidate: Candidate) -> bytes:
             del members[name]
     members["model"] = Raw(wire.encode(candidate.endpoint.model.id))
     peeked: Peeked = head.decoded
+    stateless(peeked)
     _reasoning(members, peeked)
+    if peeked.kept is not None:
+        _kept_here(members, peeked, candidate)
     if "input" in members:
         members["input"] = without_foreign(members["input"])
     if head.stream:
@@ -40,6 +44,17 @@ def patch(call: Call, candidate: Candidate) -> bytes:
     call.dropped = sorted(before - members.keys())
     call.warnings = list(head.warnings)
     return wire.encode(members)
+
+
+def _kept_here(members: dict[str, Raw], peeked: Peeked, candidate: Candidate) -> None:
+    """The upstream keeps nothing: what a later request needs of its thinking has to be in the answer."""
+    members["store"] = Raw(b"false")
+    included = peeked.values.get("include", [])
+    if candidate.endpoint.model.reasoning and _SECRET not in included:
+        members["include"] = Raw(wire.encode([*included, _SECRET]))
+
+
+_SECRET = "reasoning.encrypted_content"
 
 
 def _reasoning(members: dict[str, Raw], peeked: Peeked) -> None:

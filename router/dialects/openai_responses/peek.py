@@ -34,6 +34,7 @@ _REQUIRED = {
     "function_call_output": ("call_id", "output"),
     "custom_tool_call": ("call_id", "name", "input"),
     "custom_tool_call_output": ("call_id", "output"),
+    "item_reference": ("id",),
 }
 
 
@@ -46,13 +47,26 @@ class Spelling(Struct, kw_only=True, frozen=True):
     custom: bool = False
 
 
+class Kept(Struct, kw_only=True, frozen=True):
+    """What the router itself knows of earlier and later requests, where it keeps responses: the answer says this, whatever an
+    upstream says. `previous` is the response that the client goes on from; the request holds all its items by now."""
+
+    id: str
+    store: bool = True
+    previous: str | None = None
+    background: bool = False
+
+
 class Peeked(Struct, kw_only=True):
     """What `peek` has decoded, kept for `decode`, `patch` and the answers. `values` are the checked members that are not null;
-    `tools` are those whose name or form upstreams do not see as the client wrote it, by the name that upstreams see."""
+    `tools` are those whose name or form upstreams do not see as the client wrote it, by the name that upstreams see. `refers`: where
+    in the input an `item_reference` stands. `kept` is set by whoever keeps responses."""
 
     values: dict[str, Any]
     reasoning: ReasoningConfig | None = None
     tools: dict[str, Spelling] = field(default_factory=dict)
+    refers: str | None = None
+    kept: Kept | None = None
 
 
 def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
@@ -64,9 +78,8 @@ def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
     routing(head, values)
     wanted_plugins(head, values, plugins)
     head.max_tokens = values.get("max_output_tokens")
-    _stateless(values)
     _features(head, peeked)
-    _input(head, values)
+    _input(head, peeked)
     _tools(head, peeked)
     return head
 
@@ -85,17 +98,24 @@ def _reasoning(values: dict[str, Any]) -> ReasoningConfig | None:
     )
 
 
-def _stateless(values: dict[str, Any]) -> None:
-    """Nothing is kept between requests: refuse what would need it."""
+_OFF = "responses are not kept here (the setting responses.store is off)"
+
+
+def stateless(peeked: Peeked) -> None:
+    """Nothing is kept between requests: refuse what would need it, unless somebody has taken care of it. Raises BadRequest."""
+    values = peeked.values
+    if peeked.kept is not None:
+        return
     if values.get("store"):
-        raise BadRequest("store: responses are not kept here; send store false and the whole input", param="store")
+        raise BadRequest(f"store: {_OFF}; send store false and the whole input", param="store")
     if "previous_response_id" in values:
-        raise BadRequest(
-            "previous_response_id: responses are not kept here; send the whole input instead",
-            param="previous_response_id",
-        )
+        raise BadRequest(f"previous_response_id: {_OFF}; send the whole input instead", param="previous_response_id")
     if values.get("background"):
-        raise BadRequest("background: responses are not kept here, so they cannot be fetched later", param="background")
+        raise BadRequest(f"background: {_OFF}, so they cannot be fetched later", param="background")
+    if peeked.refers is not None:
+        raise BadRequest(
+            f"{peeked.refers}: {_OFF}, so items cannot be referred to; send the item itself", param=peeked.refers
+        )
 
 
 def _features(head: Head, peeked: Peeked) -> None:
@@ -118,8 +138,9 @@ def _features(head: Head, peeked: Peeked) -> None:
 # --- input -----------------------------------------------------------------------------------------------------------
 
 
-def _input(head: Head, values: dict[str, Any]) -> None:
+def _input(head: Head, peeked: Peeked) -> None:
     """Check the items, and estimate the prompt: four characters a token, rounded up."""
+    values = peeked.values
     raw = head.members.get("input", Raw(b"null"))
     given: str | list[wire.PeekedItem] | None = convert(wire.decode_input, "input", raw, "a string or a list of items")
     if not given and "prompt" not in values:
@@ -133,6 +154,8 @@ def _input(head: Head, values: dict[str, Any]) -> None:
     else:
         for index, item in enumerate(given or ()):
             _check(item, f"input[{index}]")
+            if item.type == "item_reference":
+                peeked.refers = peeked.refers or f"input[{index}]"
             chars += _characters(item)
             tokens += MESSAGE_TOKENS + _others(head, item)
     for name in ("tools", "text"):
@@ -150,11 +173,6 @@ def _check(item: wire.PeekedItem, place: str) -> None:
             if item.content is None:
                 raise BadRequest(f"{place}.content must be a string or a list of parts", param=f"{place}.content")
             _check_parts(item.content, f"{place}.content")
-        case "item_reference":
-            raise BadRequest(
-                f"{place}: responses are not kept here, so items cannot be referred to; send the item itself",
-                param=place,
-            )
     for name in _REQUIRED.get(item.type, ()):
         value = getattr(item, name)
         if value is None or (isinstance(value, Raw) and not openai.given(value)):

@@ -15,7 +15,7 @@ from ..openai_chat.common import provider_of
 
 if TYPE_CHECKING:
     from ...call import Call
-    from .peek import Peeked
+    from .peek import Kept, Peeked
 
 #: request member -> what an answer says where the request does not; all of them are echoed
 _ECHOED: dict[str, Any] = {
@@ -51,12 +51,23 @@ _CODES = {
 
 def response_id(call: Call) -> str:
     """The public id of the response."""
-    return f"resp_{call.id.removeprefix('gen-')}"
+    return f"resp_{call.id.removeprefix('gen-').replace('-', '')}"
+
+
+def kept_members(kept: Kept) -> dict[str, Any]:
+    """The members of an answer that only the router can know, where it keeps responses itself."""
+    return {
+        "id": kept.id,
+        "background": kept.background,
+        "previous_response_id": kept.previous,
+        "store": kept.store,
+    }
 
 
 def response_object(call: Call, status: str, output: list[dict[str, Any]], *, ended: bool = True) -> dict[str, Any]:
     """The whole object. `ended` False: the call still runs, and has neither usage nor an end."""
     members = call.head.members
+    peeked: Peeked = call.head.decoded
     told: dict[str, Any] = {
         "id": response_id(call),
         "object": "response",
@@ -76,6 +87,8 @@ def response_object(call: Call, status: str, output: list[dict[str, Any]], *, en
         "usage": usage_object(call) if ended else None,
     }
     told |= {name: _sent(members, name, default) for name, default in _ECHOED.items()}
+    if peeked.kept is not None:
+        told |= kept_members(peeked.kept)
     if ended:
         told["output_text"] = "".join(
             part["text"]

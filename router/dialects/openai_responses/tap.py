@@ -19,6 +19,7 @@ from .response import failed, response_object
 
 if TYPE_CHECKING:
     from ...call import Call
+    from .peek import Peeked
 
 #: events that say nothing that a client could show or run
 _SILENT = frozenset(
@@ -46,6 +47,8 @@ class Tap:
         self._response = openai.NOTHING
         self._error: UpstreamError | None = None
         self._stray = b""
+        peeked: Peeked = call.head.decoded
+        self._kept = peeked.kept is not None
         call.state[STATE] = self
 
     # --- what the relay calls ---
@@ -59,7 +62,7 @@ class Tap:
                 break
             try:
                 if self._look(each):
-                    out.append(each)
+                    out.append(self._own(each) if self._kept else each)
             except UpstreamError as error:
                 # what came in front of an error is the client's
                 if not (self.content and out):
@@ -82,7 +85,7 @@ class Tap:
     def final(self) -> bytes:
         """The terminal frame and, where it is wanted, the end mark."""
         last = self._last
-        if self._call.metadata is not None:
+        if self._call.metadata is not None or self._kept:
             members = openai.decode_members(data_of(last))
             members["response"] = Raw(patched(self._call, members["response"]))
             last = frame(openai.encode(members), self._ending)
@@ -92,7 +95,7 @@ class Tap:
         """The frames that end a stream that went wrong: the upstream's own response where it told one."""
         told: dict[str, Any] = {}
         if openai.given(self._response):
-            told |= openai.decode_members(self._response)
+            told |= openai.decode_members(patched(self._call, self._response, ended=False))
         else:
             told |= response_object(self._call, "failed", [])
         told |= failed(error)
@@ -100,6 +103,14 @@ class Tap:
         return frame(openai.encode(event), "response.failed") + end_mark(self._call)
 
     # --- frames ---
+
+    def _own(self, whole: bytes) -> bytes:
+        """The frame with the id by which the router keeps the response, where it holds the response."""
+        if b'"response"' not in whole or not openai.given(response := wire.decode_event(data_of(whole)).response):
+            return whole
+        members = openai.decode_members(data_of(whole))
+        members["response"] = Raw(patched(self._call, response, ended=False))
+        return frame(openai.encode(members), openai.decode_any(members["type"]))
 
     def _look(self, whole: bytes) -> bool:
         """Read one frame. True where it is to be sent on now."""

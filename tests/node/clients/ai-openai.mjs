@@ -1,0 +1,16 @@
+// `ai` with `@ai-sdk/openai`: chat completions, and responses, which it prefers.
+
+import { createOpenAI } from "@ai-sdk/openai";
+
+import { surface } from "./ai.mjs";
+import { run, scene } from "./scenarios.mjs";
+
+const provider = (apiKey = scene.key) => createOpenAI({ baseURL: `${scene.url}/v1`, apiKey });
+
+await run("@ai-sdk/openai", {
+  chat: surface({
+    model: (id, key) => provider(key).chat(id),
+    embeddingModel: (id) => provider().embeddingModel(id),
+  }),
+  responses: surface({ model: (id, key) => provider(key).responses(id) }),
+});

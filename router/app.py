@@ -20,7 +20,7 @@ from .call import Call, wants_number_codes
 from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.base import Path as DialectPath
-from .dialects.gemini_generate import METHODS
+from .dialects.gemini_embeddings import ALL_METHODS
 from .errors import (
     BadRequest,
     ClientTimeout,
@@ -289,7 +289,7 @@ def surface_of(request: web.BaseRequest) -> str:
     path = request.path
     if path.startswith("/anthropic/") or path.rstrip("/").endswith("/messages") or "/messages/" in path:
         return "anthropic"
-    if path.startswith(("/v1beta/", "/api/v1beta/")) or path.rstrip("/").rpartition(":")[2] in METHODS:
+    if path.startswith(("/v1beta/", "/api/v1beta/")) or path.rstrip("/").rpartition(":")[2] in ALL_METHODS:
         return "gemini"
     if google.of_gemini(request):
         return "gemini"

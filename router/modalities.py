@@ -16,13 +16,19 @@ EmbedInput = str | list[int] | list[Text | Image]
 
 class EmbedRequest(Struct, kw_only=True):
     """A request for vectors, one for each of `inputs`. `model` is the upstream's id. `input_type` says what the vectors are for, as
-    the client wrote it (search_query, search_document, classification, clustering, …)."""
+    the client wrote it (search_query, search_document, classification, clustering, …). `titles` are those of documents, one for each of
+    `inputs` ("" for none), or empty."""
 
     inputs: list[EmbedInput]
     model: str = ""
     dimensions: int | None = None
     input_type: str | None = None
+    titles: list[str] = []
     user: str | None = None
+
+    def unused(self, *members: str) -> list[str]:
+        """Those of these members that the client has set: what a provider that does not take them names in `Outgoing.dropped`."""
+        return [name for name in members if getattr(self, name)]
 
 
 class Embedded(Struct, kw_only=True):

@@ -246,6 +246,10 @@ class Provider:
         """Where the raw lane goes for this dialect. The default is what `speaks` says."""
         return self.speaks[dialect]
 
+    def pass_path(self, dialect: str, candidate: Candidate, operation: str) -> str | None:
+        """Where an operation other than chat is relayed to, None where it is translated. The default is what `passes` says."""
+        return self.passes.get(dialect)
+
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """Edit the members of a raw request in place: deviations of this upstream. Our own extensions are already gone and
         `model` is already the upstream's. The default changes nothing."""

@@ -158,7 +158,7 @@ class Relay:
 def _other(call: Call, candidate: Candidate) -> Outgoing:
     """A request that is no chat: relayed, or in the provider's own form."""
     dialect = call.dialect
-    path = candidate.provider.passes.get(dialect.name)
+    path = candidate.provider.pass_path(dialect.name, candidate, call.operation)
     if path is None:
         outgoing = dialect.translate(call, candidate)
         call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]

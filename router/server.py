@@ -23,6 +23,7 @@ from .clock import Clock
 from .counting import Counting
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
+from .dialects.gemini_embeddings import GeminiEmbeddings
 from .dialects.gemini_generate import GeminiGenerate
 from .dialects.openai_chat import OpenAIChat
 from .dialects.openai_completions import OpenAICompletions
@@ -75,6 +76,7 @@ class Server:
         self.dialects: list[Dialect] = [
             OpenAIChat(),
             GeminiGenerate(),
+            GeminiEmbeddings(),
             OpenAIResponses(),
             OpenAICompletions(),
             OpenAIEmbeddings(),

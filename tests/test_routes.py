@@ -82,6 +82,8 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /messages": ANTHROPIC,
         "POST /messages/count_tokens": ANTHROPIC,
         "POST /{model}:generateContent": GEMINI,
+        "POST /{model}:embedContent": GEMINI,
+        "POST /{model}:batchEmbedContents": GEMINI,
         "POST /{model}:streamGenerateContent": GEMINI,
         "POST /{model}:countTokens": GEMINI,
     },

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
 
-from ..dialects.gemini_generate import METHODS
+from ..dialects.gemini_embeddings import ALL_METHODS
 from ..errors import BadRequest, MethodNotAllowed
 from ..planning import Entry
 from . import Request, Route
@@ -29,11 +30,11 @@ def of_gemini(request: web.BaseRequest) -> bool:
 
 
 async def listed(request: Request) -> dict[str, Any]:
-    """The models that generate, a page of `pageSize` behind the model that `pageToken` names; all where no size is given."""
+    """The models that generate or embed, a page of `pageSize` behind the one that `pageToken` names; all where no size is given."""
     query = request.http.query
     size, after = _page_size(query.get("pageSize")), _page_token(query.get("pageToken"))
     rows = await request.server.listing.rows()
-    entries = [row.entry for row in rows if row.id > after and "text" in row.outputs]
+    entries = [row.entry for row in rows if row.id > after and _methods(row.outputs)]
     told: dict[str, Any] = {"models": [entry(each) for each in entries[:size]]}
     if len(entries) > size:
         told["nextPageToken"] = urlsafe_b64encode(entries[size - 1].id.encode()).decode()
@@ -61,7 +62,7 @@ def entry(each: Entry) -> dict[str, Any]:
         told["inputTokenLimit"] = model.context_length
     if model.max_output:
         told["outputTokenLimit"] = model.max_output
-    told["supportedGenerationMethods"] = ["generateContent", "countTokens"]
+    told["supportedGenerationMethods"] = _methods(model.output_modalities)
     if model.reasoning:
         told["thinking"] = True
     return told
@@ -70,9 +71,15 @@ def entry(each: Entry) -> dict[str, Any]:
 def id_of(request: Request) -> str:
     """The model that the path names. Raises MethodNotAllowed for the paths of calls."""
     id = request.http.match_info["id"].rstrip("/")
-    if id.rpartition(":")[2] in METHODS:
+    if id.rpartition(":")[2] in ALL_METHODS:
         raise MethodNotAllowed("GET is not possible here; use POST", metadata={"allow": "POST"})
     return id
+
+
+def _methods(outputs: Collection[str]) -> list[str]:
+    """What Google's clients can ask of a model that gives this."""
+    chats = ["generateContent", "countTokens"] if "text" in outputs else []
+    return chats + (["embedContent"] if "embeddings" in outputs else [])
 
 
 def _page_size(given: str | None) -> int:

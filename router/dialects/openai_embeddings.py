@@ -81,7 +81,7 @@ class OpenAIEmbeddings(Whole):
         provider = call.candidate.provider
         call.outcome.finish_reason = "stop"
         call.outcome.media_type = "application/json"
-        if self.name not in provider.passes:
+        if provider.pass_path(self.name, call.candidate, call.operation) is None:
             embedded = provider.embedded(body)
             items = [_Item(index=index, embedding=vector) for index, vector in enumerate(embedded.vectors)]
             call.outcome.usage, call.outcome.upstream_id = embedded.usage, embedded.id

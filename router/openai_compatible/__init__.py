@@ -16,12 +16,13 @@ from msgspec import Raw, Struct
 from ..call import Candidate
 from ..errors import UpstreamError, UpstreamUnavailable
 from ..events import Event, Reply
+from ..modalities import Embedded, EmbedRequest
 from ..model import ChatRequest, Model, ReasoningConfig
 from ..openai_words import REASONING_MEMBERS, effort_of, plain_messages, reasoning_config
 from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
 from ..sse import MessageEvent
 from ..wire import openai as wire
-from . import decode, encode
+from . import decode, encode, vectors
 
 ReasoningForm = Literal["effort", "object", "thinking", "enable_thinking", "template", "none"]
 
@@ -169,6 +170,27 @@ class OpenAICompatible(Provider):
         return raw
 
     # --- hub lane ---
+
+    @property
+    def translates(self) -> frozenset[str]:  # type: ignore[override]  # instances may differ
+        """Vectors, for clients of other APIs than OpenAI's."""
+        return frozenset({"embeddings"} if "openai.embeddings" in self.passes else ())
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """The request as OpenAI's own clients would send it here."""
+        members = vectors.members(request)
+        before = set(members)
+        self.adapt_embedding(members)
+        lost = before - members.keys() - {"encoding_format", "dimensions"}
+        return Outgoing(
+            path=self.passes["openai.embeddings"],
+            body=wire.encode(members),
+            dropped=[*request.unused("titles"), *sorted(lost)],
+        )
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors of a whole answer."""
+        return vectors.embedded(body, self.error)
 
     def encode(self, request: ChatRequest) -> Outgoing:
         """The request as a body of this upstream."""

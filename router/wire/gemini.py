@@ -438,6 +438,12 @@ class PeekedContent(Wire):
     parts: list[PeekedPart] | PeekedPart | None = None
 
 
+class GivenContent(Wire):
+    """A message to embed; Google takes a single part where a list belongs."""
+
+    parts: list[Part] | Part | None = None
+
+
 class PeekedDeclaration(Wire):
     """A function as far as routing looks at it."""
 

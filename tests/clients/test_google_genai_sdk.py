@@ -314,6 +314,67 @@ def test_one_model(served: Served, version: str) -> None:
     assert "generateContent" in (model.supported_actions or ())
 
 
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+VECTOR = [0.5, -0.25, 1.0]
+#: the body of an answer with two vectors, by model
+VECTORS: dict[str, Any] = {
+    "gemini/gemini-embedding-001": {"embeddings": [{"values": VECTOR}] * 2},
+    "openai/text-embedding-3-small": {
+        "data": [{"index": index, "embedding": VECTOR} for index in range(2)],
+        "usage": {"prompt_tokens": 5, "total_tokens": 5},
+    },
+    "local/some-embedding": {
+        "data": [{"index": index, "embedding": VECTOR} for index in range(2)],
+    },  # it counts nothing
+}
+
+
+@pytest.mark.parametrize("model", VECTORS)
+@pytest.mark.parametrize("version", ["v1beta", "v1"])
+def test_vectors(served: Served, upstream: FakeUpstream, model: str, version: str) -> None:
+    upstream.will(json_answer(VECTORS[model]))
+
+    with sdk(served, version=version) as client:
+        answer = client.models.embed_content(
+            model=model,
+            contents=["Hei", "Ås"],
+            config={"task_type": "RETRIEVAL_QUERY", "output_dimensionality": 3, "title": "Words"},
+        )
+
+    assert [each.values for each in answer.embeddings or ()] == [VECTOR, VECTOR]
+    (asked,) = upstream.asked
+    if model.startswith("gemini"):
+        assert asked.path.endswith("/v1beta/models/gemini-embedding-001:batchEmbedContents")
+        assert asked.body["requests"][1]["model"] == "models/gemini-embedding-001"
+        assert asked.body["requests"][1]["taskType"] == "RETRIEVAL_QUERY"
+        assert asked.body["requests"][1]["title"] == "Words"
+    else:
+        assert (asked.body["input"], asked.body["dimensions"]) == (["Hei", "Ås"], 3)
+        assert asked.body["model"] == model.partition("/")[2]
+
+
+def test_vectors_of_echo(client: genai.Client) -> None:
+    answer = client.models.embed_content(model="echo/echo", contents="Hello", config={"output_dimensionality": 8})
+
+    [vector] = answer.embeddings or []
+    assert len(vector.values or ()) == 8
+
+
+def test_a_chat_model_gives_no_vectors(client: genai.Client) -> None:
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.embed_content(model="anthropic/claude-sonnet-4-5", contents="Hello")
+
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+
+
+def test_models_that_give_vectors_are_listed(client: genai.Client) -> None:
+    listed = {model.name: model.supported_actions or [] for model in client.models.list(config={"page_size": 1000})}
+
+    assert listed["models/openai/text-embedding-3-small"] == ["embedContent"]
+    assert listed["models/gemini/gemini-2.5-flash"] == ["generateContent", "countTokens"]
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 

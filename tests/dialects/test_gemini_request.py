@@ -98,7 +98,7 @@ def test_a_path_without_a_model(model: str) -> None:
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
         _json := lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(sorted(fields.REQUEST | fields.CONFIG)), inner, max_size=4)
+            | st.dictionaries(st.sampled_from(sorted(fields.REQUEST.names | fields.CONFIG)), inner, max_size=4)
         ),
         max_leaves=12,
     )
@@ -232,7 +232,7 @@ def test_snake_and_camel_case_mean_the_same() -> None:
     assert DIALECT.decode(make_call(_snake(camel)).head) == DIALECT.decode(make_call(camel).head)
 
 
-def _snake(value: Any, names: fields.Names | None = fields.REQUEST) -> Any:
+def _snake(value: Any, names: fields.Names | None = fields.REQUEST.names) -> Any:
     """The same body with all names in snake case that are Google's."""
     if isinstance(value, list):
         return [_snake(each, names) for each in value]

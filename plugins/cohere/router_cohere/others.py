@@ -22,7 +22,11 @@ from router import (
 )
 
 #: what vectors are for, by the words of other APIs
-_TYPES = {"query": "search_query", "document": "search_document", "passage": "search_document"}
+_TYPES = {
+    **dict.fromkeys(("query", "question_answering", "fact_verification", "code_retrieval_query"), "search_query"),
+    **dict.fromkeys(("document", "passage"), "search_document"),
+    "semantic_similarity": "clustering",  # the one that treats both sides alike
+}
 
 
 def embed(request: EmbedRequest) -> Outgoing:
@@ -41,7 +45,7 @@ def embed(request: EmbedRequest) -> Outgoing:
         body["inputs"] = [{"content": _content(given)} for given in request.inputs]
     if request.dimensions is not None:
         body["output_dimension"] = request.dimensions
-    return Outgoing(path="/v2/embed", body=msgspec.json.encode(body), dropped=["user"] if request.user else [])
+    return Outgoing(path="/v2/embed", body=msgspec.json.encode(body), dropped=request.unused("titles", "user"))
 
 
 def _content(given: EmbedInput) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ class Echo(Provider):
             vectors=[vectors.vector(each, request.dimensions or vectors.DIMENSIONS) for each in request.inputs],
             usage=Usage(input=sum(vectors.tokens(each) for each in request.inputs)),
         )
-        dropped = [name for name in ("input_type", "user") if getattr(request, name) is not None]
+        dropped = request.unused("input_type", "titles", "user")
         return Outgoing(path="", body=msgspec.json.encode(made), dropped=dropped)
 
     def embedded(self, body: bytes) -> Embedded:

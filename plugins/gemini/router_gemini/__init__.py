@@ -54,6 +54,7 @@ class Gemini(Provider):
 
     name = "gemini"
     speaks: ClassVar[Mapping[str, str]] = {"gemini.generate": "/v1beta/models/{model}:generateContent"}  # see raw_path
+    passes: ClassVar[Mapping[str, str]] = {"gemini.embeddings": "/v1beta/models/{model}:embedContent"}  # see pass_path
     Settings = GeminiSettings
     automatic = (
         Automatic(slug="gemini", environment="GEMINI_API_KEY"),
@@ -89,7 +90,7 @@ class Gemini(Provider):
         return Outgoing(
             path=self._path(request.model, "batchEmbedContents"),
             body=embeddings.body(request),
-            dropped=["user"] if request.user else [],
+            dropped=request.unused("user"),
         )
 
     def embedded(self, body: bytes) -> Embedded:
@@ -108,6 +109,13 @@ class Gemini(Provider):
     def raw_path(self, dialect: str, candidate: Candidate, stream: bool) -> str:
         """The model and the method are in the path."""
         return self._path(candidate.endpoint.model.id, _method(stream))
+
+    def pass_path(self, dialect: str, candidate: Candidate, operation: str) -> str | None:
+        """Google's own clients get what they ask for."""
+        if dialect not in self.passes:
+            return None
+        method = "batchEmbedContents" if operation == "embed_batch" else "embedContent"
+        return self._path(candidate.endpoint.model.id, method)
 
     async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
         """countTokens, of the request that would be sent."""

@@ -31,29 +31,40 @@ def body(request: EmbedRequest) -> bytes:
     if request.dimensions is not None:
         shared["outputDimensionality"] = request.dimensions
     if request.input_type is not None:
-        task = _TASKS.get(request.input_type.lower(), request.input_type.upper())
-        if task not in _OWN_TASKS:
-            raise BadRequest(f"input_type: {request.input_type!r} is not known to Gemini", param="input_type")
-        shared["taskType"] = task
+        shared["taskType"] = task(request.input_type)
+    titles = request.titles or [""] * len(request.inputs)
     return msgspec.json.encode(
-        {"requests": [shared | {"content": {"parts": _parts(given)}} for given in request.inputs]}
+        {
+            "requests": [
+                shared | ({"title": title} if title else {}) | {"content": {"parts": parts(given)}}
+                for given, title in zip(request.inputs, titles, strict=True)
+            ]
+        }
     )
 
 
-def _parts(given: EmbedInput) -> list[dict[str, Any]]:
+def task(input_type: str) -> str:
+    """Google's word for what vectors are for. Raises BadRequest where it has none."""
+    word = _TASKS.get(input_type.lower(), input_type.upper())
+    if word not in _OWN_TASKS:
+        raise BadRequest(f"input_type: {input_type!r} is not known to Gemini", param="input_type")
+    return word
+
+
+def parts(given: EmbedInput) -> list[dict[str, Any]]:
     if isinstance(given, str):
         return [{"text": given}]
-    parts: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for part in given:
         if isinstance(part, int):
             raise BadRequest("input: Gemini takes text, not tokens", param="input")
         if isinstance(part, Text):
-            parts.append({"text": part.text})
+            found.append({"text": part.text})
         elif part.data:
-            parts.append({"inlineData": {"mimeType": part.media_type, "data": part.data}})
+            found.append({"inlineData": {"mimeType": part.media_type, "data": part.data}})
         else:
             raise BadRequest("input: Gemini takes images as data URLs only", param="input")
-    return parts
+    return found
 
 
 class _Vector(Struct):

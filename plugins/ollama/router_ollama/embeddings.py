@@ -22,7 +22,7 @@ def embed(request: EmbedRequest, keep_alive: str | int | None) -> Outgoing:
         body["dimensions"] = request.dimensions
     if keep_alive is not None:
         body["keep_alive"] = keep_alive
-    dropped = [name for name in ("input_type", "user") if getattr(request, name) is not None]
+    dropped = request.unused("input_type", "titles", "user")
     return Outgoing(path="/api/embed", body=msgspec.json.encode(body), dropped=dropped)
 
 

@@ -29,7 +29,7 @@ _KNOWN = ("query", "document")
 
 def embed(request: EmbedRequest) -> Outgoing:
     """The request. Too long an input is refused, not cut off without a word. Raises BadRequest for tokens."""
-    dropped = ["user"] if request.user else []
+    dropped = request.unused("titles", "user")
     body: dict[str, Any] = {"model": request.model, "truncation": False}
     if request.input_type is not None:
         kind = _TYPES.get(request.input_type, request.input_type)

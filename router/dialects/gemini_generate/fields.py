@@ -89,7 +89,10 @@ _COUNTED: Names = {
     "serviceTier": None,
     "store": None,
 }
-REQUEST: Names = {**_COUNTED, "generateContentRequest": _COUNTED}
+_EMBED_CONFIG: Names = dict.fromkeys(
+    ("taskType", "title", "outputDimensionality", "autoTruncate", "mimeType", "documentOcr", "audioTrackExtraction")
+)
+_EMBEDDED: Names = {**_EMBED_CONFIG, "model": None, "content": _CONTENT, "embedContentConfig": _EMBED_CONFIG}
 
 
 def snake(name: str) -> str:
@@ -104,14 +107,19 @@ def _all(names: Names) -> set[str]:
     return found
 
 
-_SNAKES = sorted({snake(name) for name in _all(REQUEST)} - _all(REQUEST))
-_holds_snake = re.compile(f'"(?:{"|".join(_SNAKES)})"'.encode()).search
+class Spelling:
+    """The names of one kind of request."""
 
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        known = _all(names)
+        snakes = sorted({snake(name) for name in known} - known)
+        self._holds_snake = re.compile(f'"(?:{"|".join(snakes)})"'.encode()).search
 
-def members_of(body: bytes) -> tuple[dict[str, Raw], dict[str, Raw]]:
-    """The members of a body as they came, and with all names that we know in camel case. Raises msgspec's errors."""
-    members = decode_members(body)
-    return members, _spelt(members, REQUEST) if _holds_snake(body) else members
+    def members_of(self, body: bytes) -> tuple[dict[str, Raw], dict[str, Raw]]:
+        """The members of a body as they came, and with all names that we know in camel case. Raises msgspec's errors."""
+        members = decode_members(body)
+        return members, _spelt(members, self.names) if self._holds_snake(body) else members
 
 
 def _spelt(members: dict[str, Raw], names: Names) -> dict[str, Raw]:
@@ -135,6 +143,9 @@ def _below(raw: Raw, names: Names) -> Raw:
         return Raw(encode_json([_below(each, names) for each in _decode_list(raw)]))
     return raw
 
+
+REQUEST = Spelling({**_COUNTED, "generateContentRequest": _COUNTED})
+EMBED = Spelling({**_EMBEDDED, "requests": _EMBEDDED, "routerConfig": None})
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from .common import encode_json
 if TYPE_CHECKING:
     from ...call import Call, Candidate
 
-_OURS = ("routerConfig", "router_config")
+OURS = ("routerConfig", "router_config")
 
 
 def patch(call: Call, candidate: Candidate) -> bytes:
@@ -19,7 +19,7 @@ def patch(call: Call, candidate: Candidate) -> bytes:
     head = call.head
     call.dropped, call.warnings = [], list(head.warnings)
     members = dict(head.members)
-    for name in _OURS:
+    for name in OURS:
         members.pop(name, None)
     if "model" in members:
         members["model"] = Raw(encode_json(f"models/{candidate.endpoint.model.id}"))

@@ -55,7 +55,7 @@ def peek(body: bytes, model: str, operation: str, plugins: frozenset[str] = PLUG
     raw, members = read_members(body)
     if operation == "count_tokens" and "generateContentRequest" in members:
         members = _inner(members["generateContentRequest"])
-    head = Head(members=raw, unknown=[name for name in members if name not in fields.REQUEST])
+    head = Head(members=raw, unknown=[name for name in members if name not in fields.REQUEST.names])
     peeked = head.decoded = Peeked(members=members)
     values = fields.router_config(members["routerConfig"]) if "routerConfig" in members else {}
     routing(head, values | {"model": model_of(model)})
@@ -77,12 +77,12 @@ def model_of(path: str) -> str:
     return model
 
 
-def read_members(body: bytes) -> tuple[dict[str, Raw], dict[str, Raw]]:
+def read_members(body: bytes, spelling: fields.Spelling = fields.REQUEST) -> tuple[dict[str, Raw], dict[str, Raw]]:
     """The members of a body as they came and in camel case. Raises BadRequest where it is no JSON object."""
     try:
         if not body.isascii():
             str(body, "utf-8")
-        return fields.members_of(body)
+        return spelling.members_of(body)
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8") from None
     except RecursionError:
@@ -198,7 +198,7 @@ def _contents(head: Head, members: dict[str, Raw]) -> None:
         for part in as_list(content.parts):
             if part.thought_signature is not None and part.thought_signature.startswith(MARK):
                 head.hub_only = True  # a signature of ours is of no use to Google
-            size, modality = _weigh(part)
+            size, modality = weigh(part)
             chars += size
             if modality:
                 head.modalities |= {modality}
@@ -214,7 +214,7 @@ def _system(members: dict[str, Raw]) -> Iterator[int]:
         yield from (len(part.text or "") for part in as_list(system.parts))
 
 
-def _weigh(part: wire.PeekedPart) -> tuple[int, str]:
+def weigh(part: wire.PeekedPart) -> tuple[int, str]:
     """How many characters a part has, and what else it is than text."""
     if part.text is not None:
         return len(part.text), ""

@@ -163,6 +163,15 @@ def test_a_refusal_follows_text_in_the_same_message() -> None:
     assert types_of(stream).count("refusal.delta") == 2
 
 
+def test_citations_in_front_of_their_text_wait_for_it() -> None:
+    cited = PartDone(part=Citation(url="https://a.example", title="A"))
+    stream = whole(cited, RefusalDelta(text="No."), TextDelta(text="It rains."))
+
+    [item] = folded(stream)
+    assert [note["url"] for note in item["content"][1]["annotations"]] == ["https://a.example"]
+    assert types_of(stream).count("output_text.annotation.added") == 1
+
+
 def test_citations_are_annotations_of_their_text() -> None:
     stream = whole(
         TextDelta(text="It rains."), PartDone(part=Citation(url="https://a.example", title="A", end_index=9))

@@ -64,6 +64,7 @@ def take(choice: Choice, block: Body) -> None:
     match block["type"]:
         case "text":
             choice.text += block["text"]
+            choice.cited |= {each["url"] for each in block.get("citations") or [] if each["url"]}
         case "thinking":
             choice.reasoning += block["thinking"]
         case "tool_use":
@@ -136,6 +137,8 @@ def grow(block: Body, delta: Body, faults: list[str]) -> None:
             block["text"] += delta["text"]
         case "thinking_delta":
             block["thinking"] += delta["thinking"]
+        case "citations_delta":
+            block.setdefault("citations", []).append(delta["citation"])
         case "input_json_delta":
             block["json"] += delta["partial_json"]
 

@@ -61,6 +61,7 @@ def plain_reply(body: dict[str, Any]) -> Answer:
             refusal=message.get("refusal") or "",
             calls=calls(message),
             images=len(message.get("images") or []),
+            cited=cited(message),
             finish=each["finish_reason"],
         )
         if message["role"] != "assistant":
@@ -95,6 +96,7 @@ def fold(text: str, *, usage_apart: bool) -> Answer:
             choice.reasoning += reasoning(delta)
             choice.refusal += delta.get("refusal") or ""
             choice.images += len(delta.get("images") or [])
+            choice.cited |= cited(delta)
             for part in delta.get("tool_calls") or []:
                 fold_call(fragments, choice, (each["index"], part["index"]), part, faults)
             if legacy := delta.get("function_call"):
@@ -188,6 +190,12 @@ def calls(message: dict[str, Any]) -> list[Call]:
     if (legacy := message.get("function_call")) and legacy.get("name"):
         found.append(Call(None, legacy["name"], parsed(legacy["arguments"])))
     return found
+
+
+def cited(message: dict[str, Any]) -> set[str]:
+    """The addresses of the annotations; a document of the request has none."""
+    found = [note["url_citation"]["url"] for note in message.get("annotations") or []]
+    return {url for url in found if url}
 
 
 def reasoning(message: dict[str, Any]) -> str:

@@ -114,8 +114,9 @@ def converse(body: Body) -> Reply:
                 choice.calls.append(Call(call["toolUseId"], call["name"], call["input"]))
             case {"reasoningContent": {"reasoningText": {"text": text}}}:
                 choice.reasoning += text
-            case {"citationsContent": {"content": content}}:
+            case {"citationsContent": {"content": content, "citations": citations}}:
                 choice.text += "".join(each["text"] for each in content)
+                choice.cited |= {each["source"] for each in citations if "source" in each}
     return Reply({0: closed(choice)}, converse_usage(body["usage"]))
 
 
@@ -133,6 +134,7 @@ def converse_stream(recording: Recording) -> Reply:
                     choice.calls.append(open_call)
             case "contentBlockDelta":
                 choice.text += delta.get("text", "")
+                choice.cited |= web_page(delta.get("citation", {}))
                 choice.reasoning += delta.get("reasoningContent", {}).get("text", "")
                 if open_call is not None:
                     open_call.arguments += delta.get("toolUse", {}).get("input", "")
@@ -141,6 +143,11 @@ def converse_stream(recording: Recording) -> Reply:
             case "metadata":
                 usage = converse_usage(payload["usage"])
     return Reply({0: closed(choice)}, usage)
+
+
+def web_page(citation: Body) -> set[str]:
+    """The address of a cited page; a document of the request has none."""
+    return {citation["location"]["web"]["url"]} if "web" in citation.get("location", {}) else set()
 
 
 def converse_usage(counted: Body) -> Usage:

@@ -24,13 +24,14 @@ class Call:
 
 @dataclass
 class Choice:
-    """One answer. `images` is a number of images."""
+    """One answer. `images` is a number of images, `cited` the addresses that are named as sources."""
 
     text: str = ""
     reasoning: str = ""
     refusal: str = ""
     calls: list[Call] = field(default_factory=list)
     images: int = 0
+    cited: set[str] = field(default_factory=set)
     finish: str | None = None
 
 
@@ -82,7 +83,9 @@ def openai_chat(recording: Recording) -> Reply | Failure:
     choices: dict[int, Choice] = {}
     calls: dict[tuple[int, int], Call] = {}
     counted: dict[str, Any] = {}
+    sources: set[str] = set()
     for frame in recording.frames:
+        sources |= openai_sources(frame)
         if frame.get("error"):
             streamed = {index: closed(choice) for index, choice in choices.items()}
             status = frame["error"].get("status_code") or frame["error"].get("status") or frame["error"].get("code")
@@ -97,11 +100,20 @@ def openai_chat(recording: Recording) -> Reply | Failure:
             choice.text += content if isinstance(content, str) else json_text(content) if content else ""
             choice.reasoning += openai_reasoning(delta)
             choice.refusal += delta.get("refusal") or ""
+            choice.cited |= {note["url_citation"]["url"] for note in delta.get("annotations") or []}
             for position, part in enumerate(delta.get("tool_calls") or []):
                 openai_call(calls, choice, (each["index"], part.get("index", position)), part)
             if (legacy := delta.get("function_call")) and legacy.get("name"):
                 choice.calls.append(Call(None, legacy["name"], legacy["arguments"]))
+    if sources and choices:
+        choices[0].cited |= sources
     return Reply({index: closed(choice) for index, choice in choices.items()}, openai_usage(counted))
+
+
+def openai_sources(frame: dict[str, Any]) -> set[str]:
+    """Perplexity names its sources beside the answer, with titles or without."""
+    found = [each["url"] for each in frame.get("search_results") or []]
+    return set(found or frame.get("citations") or [])
 
 
 def openai_reasoning(delta: dict[str, Any]) -> str:
@@ -171,6 +183,7 @@ def anthropic_messages(recording: Recording) -> Reply | Failure:
             case "content_block_delta":
                 choice.text += delta.get("text") or ""
                 choice.reasoning += delta.get("thinking") or ""
+                choice.cited |= anthropic_sources([delta["citation"]] if "citation" in delta else [])
                 if open_call and delta.get("partial_json"):
                     whole = "" if isinstance(open_call.arguments, dict) else open_call.arguments
                     open_call.arguments = whole + delta["partial_json"]
@@ -187,10 +200,16 @@ def anthropic_block(choice: Choice, block: dict[str, Any]) -> None:
     match block["type"]:
         case "text":
             choice.text += block["text"]
+            choice.cited |= anthropic_sources(block.get("citations") or [])
         case "thinking":
             choice.reasoning += block["thinking"]
         case "tool_use":
             choice.calls.append(Call(block["id"], block["name"], block["input"]))
+
+
+def anthropic_sources(citations: list[dict[str, Any]]) -> set[str]:
+    """Pages and search results have an address; documents of the request have none."""
+    return {each.get("url") or each["source"] for each in citations if each.get("url") or each.get("source")}
 
 
 def anthropic_usage(counted: dict[str, Any]) -> Usage:
@@ -212,17 +231,33 @@ def gemini_generate(recording: Recording) -> Reply | Failure:
     """Parts of text, thoughts, calls and images; code execution, file search and the like are Google's own business."""
     choices: dict[int, Choice] = {0: Choice()}
     counted: dict[str, Any] = {}
+    grounded: dict[int, set[str]] = {}
     for frame in recording.frames:
         merge(counted, frame.get("usageMetadata"))
         if (frame.get("promptFeedback") or {}).get("blockReason"):
             choices[0].finish = "content_filter"
         for candidate in frame.get("candidates") or []:
-            choice = choices.setdefault(candidate.get("index", 0), Choice())
+            index = candidate.get("index", 0)
+            choice = choices.setdefault(index, Choice())
+            quoted = candidate.get("citationMetadata") or {}
+            sources = quoted.get("citationSources") or quoted.get("citations") or []
+            choice.cited |= {each["uri"] for each in sources if each.get("uri")}
+            if pages := gemini_pages(candidate.get("groundingMetadata") or {}):
+                grounded[index] = pages
             for part in (candidate.get("content") or {}).get("parts") or []:
                 gemini_part(choice, part)
             if reason := candidate.get("finishReason"):
                 choice.finish = gemini_finish(GEMINI_NUMBERS.get(reason, reason))
+    for index, pages in grounded.items():
+        choices[index].cited |= pages
     return Reply({index: closed(choice) for index, choice in choices.items()}, gemini_usage(counted))
+
+
+def gemini_pages(grounding: dict[str, Any]) -> set[str]:
+    """What an answer was grounded on; each frame repeats it, and the last that is not empty counts."""
+    chunks = grounding.get("groundingChunks") or []
+    found = [each.get("web") or each.get("maps") or each.get("retrievedContext") or {} for each in chunks]
+    return {each["uri"] for each in found if each.get("uri")}
 
 
 def gemini_part(choice: Choice, part: dict[str, Any]) -> None:

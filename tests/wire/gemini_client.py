@@ -97,6 +97,8 @@ def take(choice: Choice, candidate: Body, faults: list[str]) -> None:
     if candidate["content"]["role"] != "model" or not candidate["content"]["parts"]:
         faults.append(f"no content of a model: {candidate['content']}")
     choice.finish = candidate.get("finishReason")
+    pages = (candidate.get("groundingMetadata") or {}).get("groundingChunks") or []
+    choice.cited |= {each["web"]["uri"] for each in pages if each["web"]["uri"]}
     for part in candidate["content"]["parts"]:
         match part:
             case {"thought": True, "text": text}:

@@ -112,6 +112,7 @@ def cohere(recording: Recording) -> Reply:
                 case "tool-call-delta":
                     choice.calls[frame["index"]].arguments += said["tool_calls"]["function"]["arguments"]
         end = recording.frames[-1]["delta"]
+    choice.cited = {each["url"] for each in cohere_citations(recording)}
     choice.finish = COHERE_FINISH[end["finish_reason"]]
     tokens = end["usage"]["tokens"]
     cached, thought = end["usage"].get("cached_tokens") or 0, tokens.get("reasoning_tokens") or 0

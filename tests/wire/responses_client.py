@@ -120,6 +120,7 @@ def take(choice: Choice, item: Body) -> None:
             for part in item["content"]:
                 choice.text += part.get("text", "")
                 choice.refusal += part.get("refusal", "")
+                choice.cited |= {note["url"] for note in part.get("annotations", []) if note["url"]}
         case "reasoning":
             choice.reasoning += "".join(part["text"] for part in (*item["summary"], *item.get("content", ())))
         case "function_call":

@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 
 from .anthropic_client import ask, failure, post
-from .expected import Choice, Failure, Reply, expected
+from .expected import Failure, Reply, expected
 from .recordings import MISSING, Recording, chat_recordings
-from .replays import EXCLUDED, REFRAMED, same_ids, splits, streams
+from .replays import EXCLUDED, REFRAMED, splits, streams
 from .stage import Stage
+from .surfaces import assert_tells, in_anthropics_words
 
 pytestmark = pytest.mark.wire
 
@@ -120,27 +121,4 @@ async def assert_says(
 
     answer = await ask(http, stage.url, stage.key, body)
 
-    assert answer.faults == []
-    if isinstance(recorded, Failure):
-        assert isinstance(answer.said, Failure)
-        assert answer.said.kind == recorded.kind
-        return
-    same_ids(answer.said, recorded)
-    assert isinstance(answer.said, Reply)
-    assert answer.model == body["model"]
-    assert answer.usage_estimated == (recorded.usage is None)
-    recorded.usage = recorded.usage or answer.said.usage
-    assert answer.said == recorded
-
-
-def in_anthropics_words(recorded: Reply | Failure) -> Reply | Failure:
-    """There is one answer, a refusal is text with a reason of its own, and an answer that ended in an error is none."""
-    if isinstance(recorded, Failure):
-        return recorded
-    choice: Choice = recorded.choices[0]
-    if choice.finish == "error":
-        return Failure(502, "provider_unavailable")
-    if choice.refusal:
-        choice.text, choice.refusal = choice.text + choice.refusal, ""
-        choice.finish = "content_filter" if choice.finish == "stop" else choice.finish
-    return Reply({0: choice}, recorded.usage)
+    assert_tells(answer, recorded, body["model"])

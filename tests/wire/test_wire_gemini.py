@@ -17,12 +17,13 @@ from router_gemini import Gemini
 from router.dialects.gemini_generate import GeminiGenerate
 from router.provider import Timeouts
 
-from .expected import Choice, Failure, Reply, expected
+from .expected import Failure, Reply, expected
 from .gemini_client import ask, events_of, failure, post
 from .normal import camel, gemini_normal
 from .recordings import MISSING, Recording, chat_recordings
-from .replays import EXCLUDED, REFRAMED, same_ids, splits, streams
+from .replays import EXCLUDED, REFRAMED, splits, streams
 from .stage import Stage, config, start_router
+from .surfaces import assert_tells, in_googles_words
 from .upstream import ReplayUpstream
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="session")]
@@ -188,36 +189,4 @@ async def assert_says(
 
     answer = await ask(http, stage.url, stage.key, name, body, form)
 
-    assert answer.faults == []
-    recorded = in_googles_words(expected(recording), streamed=bool(form))
-    if isinstance(recorded, Failure):
-        assert isinstance(answer.said, Failure)
-        assert answer.said.kind == recorded.kind
-        return
-    same_ids(answer.said, recorded)
-    assert isinstance(answer.said, Reply)
-    assert answer.model == name
-    assert answer.usage_estimated == (recorded.usage is None)
-    recorded.usage = recorded.usage or answer.said.usage
-    assert answer.said == recorded
-
-
-def in_googles_words(recorded: Reply | Failure, *, streamed: bool) -> Reply | Failure:
-    """A refusal is text, and nobody counts what is written to a cache. What broke off is told as far as it came where nobody waits for
-    events."""
-    if isinstance(recorded, Failure):
-        said = recorded.streamed or {}
-        if streamed or not any(choice.text for choice in said.values()):
-            return recorded
-        recorded = Reply(said, None)
-        for choice in said.values():
-            choice.finish = "error"
-    for choice in recorded.choices.values():
-        _in_googles_words(choice)
-    if recorded.usage is not None:
-        recorded.usage.cache_write = 0
-    return recorded
-
-
-def _in_googles_words(choice: Choice) -> None:
-    choice.text, choice.refusal = choice.text + choice.refusal, ""
+    assert_tells(answer, in_googles_words(expected(recording), streamed=bool(form)), name)

@@ -14,10 +14,11 @@ import pytest_asyncio
 from . import stage as staging
 from .expected import Failure, Reply, expected, failure
 from .recordings import MISSING, Recording, chat_recordings, recordings
-from .replays import EXCLUDED, REFRAMED, same_ids, streams
+from .replays import EXCLUDED, REFRAMED, streams
 from .responses_client import ask, post
 from .responses_client import failure as told_failure
 from .stage import Stage, start_router
+from .surfaces import assert_tells, in_responses_words
 from .upstream import ReplayUpstream
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="session")]
@@ -140,7 +141,7 @@ async def test_others_say_the_same(
 ) -> None:
     body = plausible(recording, recording.name) | {"stream": streams(recording)}
 
-    await assert_says(in_this_api_s_words(expected(recording)), split, body, own_stage, http)
+    await assert_says(in_responses_words(expected(recording)), split, body, own_stage, http)
 
 
 @pytest.mark.parametrize(("recording", "split"), CROSSED)
@@ -150,7 +151,7 @@ async def test_the_other_way_round_says_the_same(
     """A stream for a client that asked for a whole answer, and the reverse."""
     body = plausible(recording, f"x-{recording.name}") | {"stream": not streams(recording)}
 
-    await assert_says(in_this_api_s_words(expected(recording)), split, body, own_stage, http)
+    await assert_says(in_responses_words(expected(recording)), split, body, own_stage, http)
 
 
 def plausible(recording: Recording, instance: str) -> dict[str, Any]:
@@ -172,23 +173,4 @@ async def assert_says(
 
     answer = await ask(http, stage.url, stage.key, body)
 
-    assert answer.faults == []
-    if isinstance(recorded, Failure):
-        assert isinstance(answer.said, Failure)
-        assert answer.said.kind == recorded.kind
-        return
-    same_ids(answer.said, recorded)
-    assert isinstance(answer.said, Reply)
-    assert answer.model == body["model"]
-    assert answer.usage_estimated == (recorded.usage is None)
-    recorded.usage = recorded.usage or answer.said.usage
-    assert answer.said == recorded
-
-
-def in_this_api_s_words(recorded: Reply | Failure) -> Reply | Failure:
-    """There is one answer, and one that ended in an error failed."""
-    if isinstance(recorded, Failure):
-        return recorded
-    if recorded.choices[0].finish == "error":
-        return Failure(502, "provider_unavailable")
-    return Reply({0: recorded.choices[0]}, recorded.usage)
+    assert_tells(answer, recorded, body["model"])

@@ -37,6 +37,8 @@ class Items:
         self._open: _Message | _Thinking | None = None
         self._calls: dict[int, _Call] = {}
         self._message: _Message | None = None
+        #: citations that came before any text
+        self._early: list[Citation] = []
 
     def add(self, event: Event) -> list[Told]:
         """Take one event in."""
@@ -50,7 +52,7 @@ class Items:
             case RefusalDelta(text=text):
                 return self._in_message("refusal", text, None)
             case PartDone(part=Citation() as citation):
-                return self._message.cite(citation) if self._message is not None else []
+                return self._cite(citation)
             case PartDone(part=Image() as image):
                 return self._whole(_image(image))
             case PartDone(part=Audio() as audio):
@@ -94,7 +96,17 @@ class Items:
             )
             message = self._open = self._message = _Message(index, item)
             told.append(_added(index, item))
-        return told + message.add(kind, text, logprobs)
+        told += message.add(kind, text, logprobs)
+        if self._early and kind == "output_text":
+            early, self._early = self._early, []
+            told += [each for citation in early for each in message.cite(citation)]
+        return told
+
+    def _cite(self, citation: Citation) -> list[Told]:
+        if self._message is None or not self._message.says:
+            self._early.append(citation)
+            return []
+        return self._message.cite(citation)
 
     def _thought(self, event: ReasoningDelta) -> list[Told]:
         told: list[Told] = []
@@ -165,11 +177,14 @@ class _Message:
         told.append(event)
         return told
 
+    @property
+    def says(self) -> bool:
+        """True where there is text, not only a refusal."""
+        return any(part["type"] == "output_text" for part in self._item["content"])
+
     def cite(self, citation: Citation) -> list[Told]:
         """A citation belongs to the last text."""
         texts = [part for part in self._item["content"] if part["type"] == "output_text"]
-        if not texts:
-            return []
         notes = texts[-1]["annotations"]
         note = {
             "type": "url_citation",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 from router.testing import FakeUpstream, Running
 
 Start = Callable[..., Any]
-WIRE_TEST = re.compile(r"tests/wire/test_wire_(\w+)\.py::\w+\[(.+?)(?:-(?:whole|pieces|bytes|crossed))?\]")
 
 
 @pytest.fixture
@@ -26,17 +23,11 @@ async def router(start: Start, upstream: FakeUpstream) -> Running:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many recorded exchanges went through the router, and which did not. Here, since only this file is read by the process
     that collects what parallel workers report."""
-    ran: dict[str, set[str]] = defaultdict(set)
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if found := WIRE_TEST.match(report.nodeid):
-                ran[found[1]].add(found[2])
-    if not ran:
+    nodes = [each.nodeid for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, [])]
+    if not any(node.startswith("tests/wire/") for node in nodes):
         return
-    from tests.wire import clouds, modalities, natives, replays
+    from tests.wire import accounts
 
-    for kind, names in sorted(ran.items()):
-        terminalreporter.write_line(f"wire: {kind}: {len(names)} exchanges ran")
-    excluded = {**replays.EXCLUDED, **natives.EXCLUDED, **clouds.EXCLUDED, **modalities.EXCLUDED}
-    for name, reason in sorted(excluded.items()):
-        terminalreporter.write_line(f"wire: {name} is excluded: {reason}")
+    if lines := list(accounts.table(nodes)):
+        for line in (*lines, *accounts.exclusions()):
+            terminalreporter.write_line(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -12,6 +13,16 @@ from .recordings import MISSING, Recording, chat_recordings
 from .replays import REFRAMED
 from .stage import Stage, config, start_router
 from .upstream import ReplayUpstream
+
+#: the first test that needs a router waits for its start
+PATIENCE_SECONDS = 150
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The replays have more time than other tests."""
+    for each in items:
+        if each.path.parent == Path(__file__).parent:
+            each.add_marker(pytest.mark.timeout(PATIENCE_SECONDS))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ from pathlib import Path
 from .recordings import ROOT, Recording
 from .upstream import ReplayUpstream
 
-START_SECONDS = 20
+#: a thousand instances on a machine that has other things to do
+START_SECONDS = 100
 STOP_SECONDS = 15
 
 PLUGINS = {"anthropic-messages": "anthropic", "gemini-generate": "gemini"}

@@ -66,7 +66,7 @@ async def listed(router: Running, wanted: Any) -> dict[str, Any]:
     """What the router lists, once all that is wanted is there."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            answer = await router.get("/v1/models")
+            answer = await router.get("/v1/models?output_modalities=all")
             rows = (await answer.json())["data"]
             found = {each["id"].removeprefix("lister/"): each for each in rows}
             if wanted <= found.keys():

@@ -379,3 +379,18 @@ def test_codex_is_understood_by_other_families() -> None:
     assert request.extra == {}
     assert request.verbosity == "low"
     assert any("web_search" in warning for warning in call.head.warnings)
+
+
+def test_results_of_calls_that_were_left_out_are_left_out_too() -> None:
+    call = {"type": "local_shell_call", "call_id": "call_1", "status": "completed", "action": {"type": "exec"}}
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "a.py"}
+    other = {"type": "function_call_output", "call_id": "call_2", "output": "b.py"}
+
+    messages = decoded(input=[USER, call, output, other]).messages
+
+    assert [part.tool_call_id for message in messages[1:] for part in message.content] == ["call_2"]
+
+
+def test_truncation_is_the_plugin_that_shortens() -> None:
+    assert make_call(truncation="auto").head.plugins == [{"id": "context-compression", "member": "truncation"}]
+    assert make_call(truncation="disabled").head.plugins == []

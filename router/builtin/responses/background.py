@@ -101,7 +101,7 @@ class Background:
             presented=None,
             started_s=call.started_s,
             operation=call.operation,
-            query="",
+            asked_path=call.asked_path,
         )
         made.deadline_s = call.deadline_s
         made.identity, made.compat = call.identity, {**call.compat, "always_stream": False}

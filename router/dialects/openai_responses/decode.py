@@ -86,8 +86,6 @@ def decode(head: Head) -> ChatRequest:
         setattr(request, name, get(name))
     if "cache_control" in peeked.values:
         request.cache_control = members["cache_control"]
-    if get("truncation") == "auto":
-        head.warnings.append("truncation: too long a conversation is not shortened for this model")
     _leave_out_server_tools(request, head)
     _only_allowed(request, get("tool_choice"))
     return request
@@ -143,12 +141,17 @@ class _Reader:
         self._head = head
         self._names: dict[str, str] = {}
         self._left_out: set[str] = set()
+        #: calls that were left out, whose results nobody would understand
+        self._calls_left_out: set[str] = set()
 
     def add(self, raw: Raw, place: str) -> None:
         """Take one item in."""
         kind = _decode_kind(raw)
         if kind.type not in _ITEMS:
+            self._calls_left_out.add(kind.call_id or "")
             self._foreign(kind.type, raw)
+            return
+        if kind.type.endswith("_output") and kind.call_id in self._calls_left_out:
             return
         item: wire.Item = convert(wire.decode_item, place, raw)
         match item.type:
@@ -201,6 +204,7 @@ _ITEMS = frozenset(
 
 class _Kind(msgspec.Struct):
     type: str = "message"
+    call_id: str | None = None
 
 
 _decode_kind = msgspec.json.Decoder(_Kind).decode

@@ -18,6 +18,7 @@ from ..openai_chat.peek import (
     PARAMETERS,
     PART_TOKENS,
     PLUGINS,
+    TRANSFORMS,
     read_members,
     routing,
     shortened,
@@ -120,6 +121,8 @@ def stateless(peeked: Peeked) -> None:
 
 def _features(head: Head, peeked: Peeked) -> None:
     values = peeked.values
+    if values.get("truncation") == "auto":
+        head.plugins = [*head.plugins, {"id": TRANSFORMS["middle-out"], "member": "truncation"}]
     needs = PARAMETERS & values.keys()
     form: wire.Text | None = values.get("text")
     if form is not None and form.format is not None and form.format.type != "text":

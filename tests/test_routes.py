@@ -146,6 +146,21 @@ async def test_every_route_is_on_the_list_and_the_other_way_round(app: web.Appli
     assert listed().keys() - names == set(), "these are written down and not there"
 
 
+def test_every_route_is_in_the_documentation() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+
+    documented = {
+        f"{method} {prefix}{path}"
+        for row in re.findall(r"^\|(.*`.*)\|$", page, re.MULTILINE)
+        for names, below, _ in [row.split("|")]
+        for method, path in re.findall(r"`([A-Z]+) (\S+)`", names)
+        for prefix in re.findall(r"`(\S+)`", below) or [""]
+    }
+
+    assert listed().keys() - documented == set(), "docs/api.md lacks these"
+    assert documented - listed().keys() == set(), "docs/api.md has these, the router does not"
+
+
 async def test_a_head_and_a_slash_are_the_same_route(app: web.Application) -> None:
     routes = mounted(app)
 

@@ -118,14 +118,22 @@ def test_tools_both_ways(client: openai.OpenAI, upstream: FakeUpstream, family: 
         assert [id for id, _ in sent.results] == ["call_1", "call_2"]
 
 
-def test_a_signature_of_gemini_comes_back_to_it(client: openai.OpenAI, upstream: FakeUpstream) -> None:
+@pytest.mark.parametrize("refers", [False, True])
+def test_a_signature_of_gemini_comes_back_to_it(client: openai.OpenAI, upstream: FakeUpstream, refers: bool) -> None:
+    """Even where the client only refers to the thinking, as if we had kept it."""
     family = next(each for each in FAMILIES if each.slug == "gemini")
     upstream.will(family.streamed(Answer(calls=CALLS)), family.plain(Answer(["Rain."])))
     conversation: Any = [{"role": "user", "content": "Weather?"}]
 
     with client.responses.stream(model=family.model, input=conversation, tools=[WEATHER]) as events:
         output = events.get_final_response().output
-    conversation += [item.model_dump(exclude_none=True) for item in output]
+    assert [item.type for item in output].count("reasoning") == 1
+    conversation += [
+        {"type": "item_reference", "id": item.id}
+        if refers and item.type == "reasoning"
+        else item.model_dump(exclude_none=True)
+        for item in output
+    ]
     conversation += [
         {"type": "function_call_output", "call_id": item.call_id, "output": "rain"}
         for item in output

@@ -90,6 +90,18 @@ def test_what_needs_earlier_requests_goes_nowhere_where_nobody_keeps_them(
     assert refused.value.param == param
 
 
+def test_thinking_that_is_only_referred_to_is_left_out_or_is_openais() -> None:
+    items = [USER, {"type": "item_reference", "id": "rs_1"}, {"role": "assistant", "content": "hi"}, USER]
+    call = make_call(input=items)
+
+    request = DIALECT.decode(call.head)
+
+    assert [message.role for message in request.messages] == ["user", "assistant", "user"]
+    assert [len(message.content) for message in request.messages] == [1, 1, 1]
+    assert call.head.warnings == ["input[1]: refers to thinking that is not kept here, and was left out"]
+    assert patched(make_call(input=items))["input"] == items
+
+
 def test_what_is_absent_or_null_or_false_is_fine() -> None:
     head = make_call(store=False, previous_response_id=None, background=False, instructions=None).head
 

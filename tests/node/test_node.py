@@ -32,9 +32,6 @@ COMING = {
         for script in ("google-genai.mjs", "ai-google.mjs")
         for family in FAMILIES
     ),
-    # it refers to items of thinking, and we keep none
-    ("ai-openai.mjs", "responses", "gemini", "tools"),
-    ("ai-openai.mjs", "responses", "gemini", "streamed tools"),
 }
 
 

@@ -147,6 +147,9 @@ class _Reader:
     def add(self, raw: Raw, place: str) -> None:
         """Take one item in."""
         kind = _decode_kind(raw)
+        if kind.type == "item_reference":
+            self._head.warnings.append(f"{place}: refers to thinking that is not kept here, and was left out")
+            return
         if kind.type not in _ITEMS:
             self._calls_left_out.add(kind.call_id or "")
             self._foreign(kind.type, raw)

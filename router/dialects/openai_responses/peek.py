@@ -61,12 +61,14 @@ class Kept(Struct, kw_only=True, frozen=True):
 class Peeked(Struct, kw_only=True):
     """What `peek` has decoded, kept for `decode`, `patch` and the answers. `values` are the checked members that are not null;
     `tools` are those whose name or form upstreams do not see as the client wrote it, by the name that upstreams see. `refers`: where
-    in the input an `item_reference` stands. `kept` is set by whoever keeps responses."""
+    in the input an `item_reference` stands, `misses`: where one to anything but thinking does. `kept` is set by whoever keeps
+    responses."""
 
     values: dict[str, Any]
     reasoning: ReasoningConfig | None = None
     tools: dict[str, Spelling] = field(default_factory=dict)
     refers: str | None = None
+    misses: str | None = None
     kept: Kept | None = None
 
 
@@ -103,7 +105,11 @@ _OFF = "responses are not kept here (the setting responses.store is off)"
 
 
 def stateless(peeked: Peeked) -> None:
-    """Nothing is kept between requests: refuse what would need it, unless somebody has taken care of it. Raises BadRequest."""
+    """Nothing is kept between requests: refuse what would need it, unless somebody has taken care of it. Raises BadRequest.
+
+    A reference to thinking is not missed: OpenAI, which keeps responses unless told otherwise, knows its own, and other families
+    get their signatures back (signatures.py). Vercel's `ai` makes such references unless told `store: false` (2026-11).
+    """
     values = peeked.values
     if peeked.kept is not None:
         return
@@ -113,9 +119,9 @@ def stateless(peeked: Peeked) -> None:
         raise BadRequest(f"previous_response_id: {_OFF}; send the whole input instead", param="previous_response_id")
     if values.get("background"):
         raise BadRequest(f"background: {_OFF}, so they cannot be fetched later", param="background")
-    if peeked.refers is not None:
+    if peeked.misses is not None:
         raise BadRequest(
-            f"{peeked.refers}: {_OFF}, so items cannot be referred to; send the item itself", param=peeked.refers
+            f"{peeked.misses}: {_OFF}, so items cannot be referred to; send the item itself", param=peeked.misses
         )
 
 
@@ -159,12 +165,18 @@ def _input(head: Head, peeked: Peeked) -> None:
             _check(item, f"input[{index}]")
             if item.type == "item_reference":
                 peeked.refers = peeked.refers or f"input[{index}]"
+                if not (item.id or "").startswith(_THINKING):
+                    peeked.misses = peeked.misses or f"input[{index}]"
             chars += _characters(item)
             tokens += MESSAGE_TOKENS + _others(head, item)
     for name in ("tools", "text"):
         if name in values:
             chars += size_of(head.members[name])
     head.prompt_tokens = -(-chars // 4) + tokens
+
+
+#: what the ids of reasoning items begin with, OpenAI's and ours
+_THINKING = "rs_"
 
 
 def _check(item: wire.PeekedItem, place: str) -> None:

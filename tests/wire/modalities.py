@@ -4,8 +4,6 @@ from __future__ import annotations
 
 DIALECTS = ("openai-embeddings", "openai-moderations", "cohere-embed", "cohere-rerank", "gemini-embed", "ollama-embed")
 #: recordings that are not replayed, with the reason
-EXCLUDED = {
-    "vertex-96f800": "Vertex's `:predict`: the plugin gives no vectors",
-}
+EXCLUDED: dict[str, str] = {}
 #: providers whose recordings have a plugin of their own; the others go through `openai-compatible`
-PLUGINS = {"openai", "mistral", "cohere", "gemini", "ollama", "voyage"}
+PLUGINS = {"openai", "mistral", "cohere", "gemini", "ollama", "vertex", "voyage"}

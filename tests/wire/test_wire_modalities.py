@@ -40,6 +40,8 @@ def vectors_of(recording: Recording) -> list[list[float]]:
             return list(vectors)
         case {"embeddings": vectors}:
             return [each["values"] for each in vectors]
+        case {"predictions": predictions}:
+            return [each["embeddings"]["values"] for each in predictions]
         case {"embedding": vector}:
             return [vector]
     raise AssertionError(recording.name)
@@ -59,6 +61,8 @@ def tokens_of(recording: Recording) -> int | None:
             return int(count)
         case {"meta": {"billed_units": {"input_tokens": count}}}:
             return int(count)
+        case {"predictions": predictions}:
+            return sum(each["embeddings"]["statistics"]["token_count"] for each in predictions)
     return None
 
 
@@ -70,6 +74,8 @@ def question(recording: Recording) -> dict[str, Any]:
     if "requests" in asked:
         inputs = [{"content": [gemini_part(part) for part in each["content"]["parts"]]} for each in asked["requests"]]
         return {"input": inputs, "dimensions": asked["requests"][0]["outputDimensionality"]}
+    if "instances" in asked:
+        return {"input": [each["content"] for each in asked["instances"]]}
     names = ("input", "texts", "prompt", "dimensions", "output_dimension", "encoding_format", "input_type", "user")
     return {SAME.get(name, name): asked[name] for name in names if asked.get(name) is not None}
 
@@ -95,6 +101,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         version = "/v1" if plugin in ("openai", "mistral", "voyage") else ""
         lines += [f"[providers.{name}]", f'plugin = "{plugin}"', f'base_url = "{upstream.url}/x/{name}{version}"']
         lines += ['api_key = "upstream-key"'] if plugin != "ollama" else []
+        lines += ['project = "SCRUBBED"', 'location = "<GOOGLE_CLOUD_LOCATION>"'] if plugin == "vertex" else []
     try:
         router = await start_router("\n".join(lines), tmp_path_factory.mktemp("modalities"))
         yield Stage(router.url, router.key, upstream)
@@ -167,6 +174,8 @@ async def test_upstreams_are_asked_as_was_recorded(
 def model_of(recording: Recording) -> str:
     """The model as the upstream knows it; one that gives vectors, where none was recorded."""
     asked = recording.asked or {}
+    if recording.provider == "vertex":
+        return str(recording.exchange["request"]["path"].rpartition("/")[2].partition(":")[0])
     if recording.dialect == "gemini-embed":
         return str(asked["requests"][0]["model"]).removeprefix("models/")
     return str(asked.get("model", "embed"))
@@ -179,7 +188,8 @@ def normal(body: dict[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in json.loads(text).items()
         if value is not None
-        and name not in ("encoding_format", "truncate", "truncation", "options", "output_dtype", "max_tokens")
+        and name
+        not in ("encoding_format", "truncate", "truncation", "options", "output_dtype", "max_tokens", "parameters")
     }
     if "prompt" in left:
         left["input"] = left.pop("prompt")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import msgspec
-from msgspec import field
+from msgspec import Raw, field
 from router_anthropic import decode as anthropic
 
 from router import (
     Automatic,
+    Call,
+    Candidate,
     ChatRequest,
     Credential,
+    Embedded,
+    EmbedRequest,
     Event,
     MessageEvent,
     Model,
@@ -33,7 +39,7 @@ from router import (
     load_catalogue,
 )
 
-from . import decode, encode, identity, invoke, wire
+from . import decode, embeddings, encode, identity, invoke, wire
 from .eventstream import Frame, frames
 from .failures import failure, inside, named
 from .signature import signed
@@ -45,6 +51,8 @@ _COUNTED = frozenset({"messages", "system", "toolConfig", "additionalModelReques
 #: in front of ids that several regions serve
 _REGION = re.compile(r"^(?:us|us-gov|eu|apac|jp|au|ca|global)\.")
 _HEADERS = ("x-amz-", "x-amzn-")
+#: requests under way at once where a model takes one input each
+_AT_ONCE = 8
 
 
 class BedrockSettings(ProviderSettings, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +84,7 @@ class Bedrock(Provider):
     automatic = (Automatic(slug="bedrock", environment="AWS_BEARER_TOKEN_BEDROCK"),)
     fetches: ClassVar[frozenset[str]] = frozenset({"image", "file", "video"})
     many_choices = False
+    translates = frozenset({"embeddings"})
 
     def __init__(self, slug: str, settings: Any, timeouts: Timeouts) -> None:
         super().__init__(slug, settings, timeouts)
@@ -157,6 +166,42 @@ class Bedrock(Provider):
         async for event in reader(head.rest()):
             yield event
 
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """A list of requests of InvokeModel: Titan takes one input each."""
+        return embeddings.outgoing(request)
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors of all of their answers."""
+        return embeddings.embedded(body)
+
+    def send(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream]:
+        """One exchange, but for vectors, which may take several."""
+        if call.dialect.through_hub:
+            return super().send(call, candidate)
+        assert call.outgoing is not None
+        return self._invoking(call.outgoing, candidate.credential)
+
+    @asynccontextmanager
+    async def _invoking(self, outgoing: Outgoing, credential: Credential) -> AsyncIterator[Upstream]:
+        bodies = embeddings.bodies(outgoing.body)
+        answers: list[embeddings.Answered] = []
+        for start in range(0, len(bodies), _AT_ONCE):
+            some = bodies[start : start + _AT_ONCE]
+            answers += await asyncio.gather(*(self._invoke(outgoing.path, body, credential) for body in some))
+        yield Upstream(body=embeddings.joined(answers))
+
+    async def _invoke(self, path: str, body: bytes, credential: Credential) -> embeddings.Answered:
+        async with await self.request(Outgoing(path=path, body=body), credential) as response:
+            told = await Upstream(response=response).read()
+            if not 200 <= response.status < 300:
+                raise self.cleaned(self.error(response.status, response.headers, told))
+            counted = response.headers.get(embeddings.COUNT, "")
+        try:
+            msgspec.json.decode(told, type=Raw)
+        except msgspec.DecodeError as error:
+            raise UpstreamUnavailable("bedrock's answer is not JSON") from error
+        return embeddings.Answered(body=Raw(told), tokens=int(counted[:9]) if counted.isdecimal() else 0)
+
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What went wrong, by the name of AWS's exception."""
         return failure(status, headers, body)
@@ -172,8 +217,12 @@ class Bedrock(Provider):
         return not url.startswith(("http://", "https://"))
 
     def catalogue(self) -> list[Model]:
-        """The models that ship with the plugin."""
-        return load_catalogue("router_bedrock")
+        """The models that ship with the plugin. Those that give vectors, which its source does not have, are listed by hand."""
+        return [*load_catalogue("router_bedrock"), *load_catalogue("router_bedrock", "embeddings.json")]
+
+    def unknown(self, id: str) -> Model:
+        """A new model, or one of one's own: its name may say that it gives vectors."""
+        return Model(id=id, name=id, output_modalities=["embeddings"]) if "embed" in id else super().unknown(id)
 
 
 def message(frame: Frame) -> MessageEvent:

@@ -24,6 +24,8 @@ from router import (
     Candidate,
     ChatRequest,
     Credential,
+    Embedded,
+    EmbedRequest,
     Event,
     MessageEvent,
     Model,
@@ -39,6 +41,7 @@ from router import (
     load_catalogue,
 )
 
+from . import embeddings
 from .tokens import Tokens
 
 #: what Anthropic's bodies say here in place of a header
@@ -110,6 +113,11 @@ class Vertex(Provider):
         "anthropic.messages": "/v1/…/publishers/anthropic/models/{model}:rawPredict",
         "gemini.generate": "/v1beta1/…/publishers/google/models/{model}:generateContent",
     }
+    #: of Google's own clients; the batch of the Developer API has another form here
+    passes: ClassVar[Mapping[str, str]] = {
+        "gemini.embeddings": "/v1beta1/…/publishers/google/models/{model}:embedContent",
+    }
+    translates = frozenset({"embeddings"})
     Settings = VertexSettings
     fetches: ClassVar[frozenset[str]] = frozenset({"image", "file", "audio", "video"})
     # Claude gives one choice a call: where somebody wants more of Gemini, several calls do as well.
@@ -190,6 +198,27 @@ class Vertex(Provider):
             for name in _NOT_HERE:
                 members.pop(name, None)
             members["anthropic_version"] = Raw(_encode(ANTHROPIC_VERSION))
+        elif dialect == "gemini.embeddings":
+            members.pop("model", None)
+
+    def pass_path(self, dialect: str, candidate: Candidate, operation: str) -> str | None:
+        """Google's clients are relayed to the models that have `:embedContent`, one content at a time."""
+        model = candidate.endpoint.model.id
+        if dialect in self.passes and operation == "embed" and embeddings.is_gemini(model):
+            return self._path(model, "embedContent")
+        return None
+
+    def embed(self, request: EmbedRequest) -> Outgoing:
+        """`:predict`, or `:embedContent` and its batch."""
+        return Outgoing(
+            path=self._path(request.model, embeddings.method(request)),
+            body=embeddings.body(request),
+            dropped=request.unused("user"),
+        )
+
+    def embedded(self, body: bytes) -> Embedded:
+        """The vectors of each."""
+        return embeddings.embedded(body)
 
     async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
         """By Google's `countTokens`, or by Anthropic's, which is a model of its own here."""
@@ -213,8 +242,12 @@ class Vertex(Provider):
         return not url.startswith(("http://", "https://")) or bool(_YOUTUBE.match(url))
 
     def catalogue(self) -> list[Model]:
-        """The models that ship with the plugin."""
-        return load_catalogue("router_vertex")
+        """The models that ship with the plugin. Some that give vectors, which its source does not have, are listed by hand."""
+        return [*load_catalogue("router_vertex"), *load_catalogue("router_vertex", "embeddings.json")]
+
+    def unknown(self, id: str) -> Model:
+        """A new model, or a tuned one: its name may say that it gives vectors."""
+        return Model(id=id, name=id, output_modalities=["embeddings"]) if "embedding" in id else super().unknown(id)
 
     # --- one maker each ---
 

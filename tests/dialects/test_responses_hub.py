@@ -130,6 +130,25 @@ def test_fragments_of_two_calls_may_come_in_turns() -> None:
     assert [item["arguments"] for item in folded(stream)] == ['{"x":1}', '{"y":2}']
 
 
+def test_what_is_secret_about_a_call_comes_behind_it() -> None:
+    """Gemini signs a call before its arguments are told; LangChain loses an item into which another one falls."""
+    stream = whole(
+        ToolDelta(index=0, id="call_1", name="a"),
+        ReasoningDelta(index=0, kind="encrypted", data="secret", id="call_1", format="google-gemini-v1"),
+        ToolDelta(index=0, arguments='{"x":1}'),
+        ToolDelta(index=1, id="call_2", name="b"),
+        ReasoningDelta(index=1, kind="encrypted", data="another", id="call_2", format="google-gemini-v1"),
+        ToolDelta(index=1, arguments='{"y":2}'),
+    )
+
+    call = ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"]
+    secret = ["output_item.added", "output_item.done"]
+    assert types_of(stream)[2:-1] == [*call, *secret, *call, *secret]
+    items = folded(stream)
+    assert [item["type"] for item in items] == ["function_call", "reasoning", "function_call", "reasoning"]
+    assert items[1]["encrypted_content"] != items[3]["encrypted_content"]
+
+
 def test_thinking_is_text_unless_a_summary_was_asked_for() -> None:
     thought = ReasoningDelta(text="Hmm.", format=CLAUDE)
 

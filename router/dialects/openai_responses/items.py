@@ -36,6 +36,7 @@ class Items:
         self._kind = "summary" if peeked.reasoning is not None and peeked.reasoning.summary else "text"
         self._open: _Message | _Thinking | None = None
         self._calls: dict[int, _Call] = {}
+        self._held: list[ReasoningDelta] = []
         self._message: _Message | None = None
         #: citations that came before any text
         self._early: list[Citation] = []
@@ -61,7 +62,7 @@ class Items:
 
     def close(self, status: str = "completed") -> list[Told]:
         """The end: close what is open. `status` is that of the last item."""
-        return self._close(status) + self._close_calls(status)
+        return self._close(status) + self._close_calls(status) + self._release()
 
     # --- items ---
 
@@ -84,7 +85,15 @@ class Items:
 
     def _close_whole_calls(self) -> list[Told]:
         """Fragments of calls may come in turns, with each other and with thinking: only what is whole is closed."""
-        return [each for call in self._calls.values() if call.whole for each in call.close("completed")]
+        told = [each for call in self._calls.values() if call.whole for each in call.close("completed")]
+        return told + self._release()
+
+    def _release(self) -> list[Told]:
+        """What was held back for a call, once none is being told any more."""
+        if not self._held or any(not call.closed for call in self._calls.values()):
+            return []
+        held, self._held = self._held, []
+        return [each for event in held for each in self._thought(event)] + self._close()
 
     def _in_message(self, kind: str, text: str, logprobs: Raw | None) -> list[Told]:
         told: list[Told] = []
@@ -113,6 +122,10 @@ class Items:
         thinking = self._open
         if not isinstance(thinking, _Thinking) or not thinking.takes(event):
             told = self._close() + self._close_whole_calls()
+            if not event.text and any(not call.closed for call in self._calls.values()):
+                # The secret of a call comes before its arguments; LangChain loses an item that another one interrupts (2026-11).
+                self._held.append(event)
+                return told
             index, item = self._new({"type": "reasoning", "summary": []}, "rs")
             if event.format == FORMAT and event.id:
                 item["id"] = event.id

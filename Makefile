@@ -5,6 +5,8 @@ PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv
 BIN := $(VENV)/bin
 NODE := .venv-node
+# Environments of clients, each with a list in clients/requirements. The first takes longest.
+CLIENTS := third-party year-old older
 # -qq: errors only; a person who types `make run` wants the router's own lines.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PLUGINS := $(patsubst %/setup.cfg,%,$(wildcard plugins/*/setup.cfg))
@@ -14,7 +16,7 @@ METADATA := setup.cfg pyproject.toml $(wildcard plugins/*/setup.cfg plugins/*/py
 .DELETE_ON_ERROR:
 
 help:                  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*##/ {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*##/ {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(VENV)/ready     ## serve config.toml on port 8080
 	@exec $(BIN)/router serve --config config.toml $(ARGS)
@@ -38,6 +40,18 @@ crash: $(VENV)/test    ## the slow tests: kill -9 and restart by the hundred
 
 node: $(VENV)/test $(NODE)/ready  ## the SDKs for Node, against a router
 	$(BIN)/pytest -m node tests/node $(ARGS)
+
+clients: $(VENV)/test $(CLIENTS:%=$(VENV)-%/ready)  ## clients that others wrote, in environments of their own
+	@$(MAKE) --no-print-directory -j2 -k --output-sync=target $(CLIENTS:%=clients-%) clients-current
+
+clients-current: $(VENV)/test
+	$(BIN)/python -m pytest -q -c clients/pytest.ini clients --suite current $(ARGS)
+
+$(CLIENTS:%=clients-%): clients-%: $(VENV)/test $(VENV)-%/ready
+	$(VENV)-$*/bin/python -m pytest -q -c clients/pytest.ini clients --suite $* --router-python $(BIN)/python $(ARGS)
+
+compatibility: $(VENV)/test  ## write docs/compatibility.md, after `make clients node`
+	$(BIN)/python -m tests.clients.table
 
 matrix:                ## the whole suite on each of PYTHONS
 	@for python in $(PYTHONS); do $(MAKE) test PYTHON=$$python VENV=.venv-$${python##*/} || exit 1; done
@@ -68,6 +82,13 @@ $(VENV)/ready: $(METADATA)
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install 'setuptools>=77'
 	@$(PIP) install --no-build-isolation $(addprefix --editable ./,. $(PLUGINS))
+	@touch $@
+
+# Clients pin what they need; there is no router among them.
+$(CLIENTS:%=$(VENV)-%/ready): $(VENV)-%/ready: clients/requirements/%.txt clients/requirements/tools.txt
+	@echo "installing into $(VENV)-$* (once, a minute or two)"
+	@$(PYTHON) -m venv $(VENV)-$*
+	@$(VENV)-$*/bin/python -m pip -qq --disable-pip-version-check install -r $<
 	@touch $@
 
 # Core is there already: this adds what its extra names.

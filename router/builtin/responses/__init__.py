@@ -214,12 +214,10 @@ class Keeping(Sink):
     async def finish(self, data: bytes) -> None:
         """The end holds the whole response, streamed or not. It can be found before the client has it."""
         try:
-            response = response_of(data)
+            if (response := response_of(data)) is not None:
+                self._plugin.keep(self._call, response)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             log.error("the response of %s cannot be read and is not kept: %s", self._call.id, error)
-            response = None
-        if response is not None:
-            self._plugin.keep(self._call, response)
         await self._sink.finish(data)
 
     async def error(self, error: RouterError) -> None:

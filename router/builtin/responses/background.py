@@ -11,7 +11,7 @@ import msgspec
 from ...call import Call, Sink
 from ...dialects.openai_responses.history import response_of
 from ...dialects.openai_responses.peek import Peeked
-from ...errors import BadRequest, RouterError, UpstreamUnavailable
+from ...errors import BadRequest, Overloaded, RouterError, UpstreamUnavailable
 from ...store.responses import KeptResponse
 from ...tasks import spawn
 from .rows import failed_response, row_of, running_response
@@ -131,6 +131,8 @@ class Background:
         finally:
             if run.row is not None:
                 self._runs.pop(run.row.id, None)
+            if not run.admitted.done():
+                run.admitted.set_exception(Overloaded("the response was ended before it began; send it again"))
 
     def conclude(self, run: Run, response: dict[str, Any]) -> None:
         """Keep how it ended. Only the first end counts."""

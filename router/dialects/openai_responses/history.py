@@ -24,14 +24,14 @@ _PREFIXES = {
 }
 #: items whose ids mean something to the upstream that has kept them, and nothing to any other
 _NAMELESS = _PREFIXES.keys() - {"reasoning"}
-_decode_input = msgspec.json.Decoder(str | list[Item]).decode
+_decode_input = msgspec.json.Decoder(str | list[Item] | None).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
 def given(raw: Raw) -> list[Item]:
-    """An `input`, which `peek` has checked, as a list of items."""
+    """An `input`, which `peek` has checked, as a list of items. There is none where a stored prompt stands in for it."""
     value = _decode_input(raw)
-    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value or []
 
 
 def listed(raw: Raw, token: str) -> list[Item]:

@@ -99,8 +99,8 @@ api_key = "env:$variable"
 - `$package/__init__.py` is a provider that speaks OpenAI's chat API. Correct its `base_url`. Where the upstream deviates, set the
   attributes of `OpenAICompatible` (`drops`, `reasoning_form`, `max_tokens_member`, …).
 - Where it speaks an API of its own, derive from `Provider` instead and write `encode`, `decode`, `events` and `error`.
-- Replace the recordings in `tests/recordings` with real ones, keys taken out. The tests in `tests/test_conformance.py` are
-  inherited: they check what every provider must do.
+- Replace the recordings in `tests/recordings` with real ones: `router record --provider $name`. The tests in
+  `tests/test_conformance.py` are inherited: they check what every provider must do.
 - `quality.toml` says what works; people read it before they choose a plugin.
 
 | | |
@@ -161,6 +161,11 @@ class $cls(OpenAICompatible):
 def router_providers() -> list[type[Provider]]:
     """What this plugin brings."""
     return [$cls]
+''',
+    "tests/conftest.py": '''\
+"""What the tests share: `start` starts routers, `upstream` is one that answers as a test says."""
+
+pytest_plugins = ["router.testing.fixtures"]
 ''',
     "tests/test_conformance.py": '''\
 """What every provider must do."""

@@ -173,7 +173,7 @@ _FIRST = (
     _TABLE.format(name="responses"),
     "CREATE INDEX responses_created ON responses (created_unix)",
     _TABLE.format(name="responses_run"),
-    # Which response holds an item, for those that are referred to.
+    # Which response holds an item, for those that are referred to; the newest, where clients send items again or upstreams repeat ids.
     """
     CREATE TABLE responses_item (
         id TEXT NOT NULL,
@@ -187,7 +187,7 @@ _FIRST = (
     CREATE TRIGGER responses_ends AFTER INSERT ON responses
     BEGIN
         DELETE FROM responses_run WHERE id = new.id;
-        INSERT OR IGNORE INTO responses_item (id, owner, response)
+        INSERT OR REPLACE INTO responses_item (id, owner, response)
         SELECT json_extract(value, '$.id'), new.owner, new.id
         FROM (SELECT value FROM json_each(new.input) UNION ALL SELECT value FROM json_each(new.response, '$.output'))
         WHERE json_type(value, '$.id') = 'text';

@@ -30,9 +30,13 @@ def row(id: str, *, owner: str = "me", previous: str | None = None, **members: A
         id=id,
         owner=owner,
         previous=previous,
-        input=[{"id": f"msg_{id}_in", "type": "message"}],
         response={"id": id, "output": said},
-        **{"created_unix": 1000.0, "status": "completed", **members},
+        **{
+            "created_unix": 1000.0,
+            "status": "completed",
+            "input": [{"id": f"msg_{id}_in", "type": "message"}],
+            **members,
+        },
     )
 
 
@@ -123,3 +127,25 @@ async def test_a_run_is_a_row_until_it_ends(responses: Responses, database: Data
         {"code": "server_error"},
     )
     assert await database.all("SELECT id FROM responses_run") == []
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["on its way", "on disk"])
+async def test_an_item_that_two_responses_hold_is_that_of_the_newer_one(responses: Responses, wait: bool) -> None:
+    for id in ("one", "two"):
+        responses.add(row(id, input=[{"id": "msg_same", "type": "message", "content": id}]))
+        await written(responses) if wait else None
+
+    found = await responses.item("msg_same", "me")
+
+    assert found is not None
+    assert found["content"] == "two"
+
+
+async def test_a_row_that_is_there_stays_as_it_is(responses: Responses) -> None:
+    responses.add(row("one"))
+    await written(responses)
+    responses.add(row("one", owner="you", status="failed"))
+    await written(responses)
+
+    assert await responses.find("one", "me") == row("one")
+    assert await responses.find("one", "you") is None

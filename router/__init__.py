@@ -63,7 +63,7 @@ from .model import (
     Video,
 )
 from .openai_compatible import OpenAICompatible
-from .prices import Price, Usage
+from .prices import Price, PriceOverride, Usage
 from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream, error_of, load_catalogue
 from .sse import MessageEvent, open_lines
 
@@ -106,6 +106,7 @@ __all__ = [
     "Outgoing",
     "PartDone",
     "Price",
+    "PriceOverride",
     "Provider",
     "ProviderSettings",
     "Ranked",

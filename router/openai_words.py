@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -69,7 +69,7 @@ def usage_of(counted: dict[str, Any]) -> Usage | None:
         or _searches(said.server_tool_use)
         or said.num_search_queries
         or 0,
-        cost=_cost(said.cost),
+        cost=charged(said),
     ).clamped()
 
 
@@ -84,7 +84,8 @@ def _counts(counted: dict[str, Any]) -> wire.Usage:
     try:
         return msgspec.convert(counted, wire.Usage)
     except msgspec.ValidationError:
-        return msgspec.convert(_numbers(counted) | {"cost": counted.get("cost")}, wire.Usage)
+        told = {name: counted.get(name) for name in ("cost", "is_byok", "cost_details")}
+        return msgspec.convert(_numbers(counted) | told, wire.Usage)
 
 
 def _numbers(counted: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +105,27 @@ _OBJECTS = (
 )
 
 
-def _cost(value: Any) -> int | None:
-    """Picodollars. Perplexity states an object of several costs."""
+class Charging(Protocol):
+    """A `usage` object of any API, as far as it states a cost."""
+
+    cost: Any
+    is_byok: Any
+    cost_details: Any
+
+
+def charged(said: Charging) -> int | None:
+    """Picodollars. Perplexity states an object of several costs. OpenRouter's is its own charge: where its customer brought a
+    key, what the maker of the model charges on it comes on top (2026-11)."""
+    value = said.cost
     if isinstance(value, dict):
         value = value.get("total_cost")
+    cost = _usd(value)
+    if cost is not None and said.is_byok is True and isinstance(said.cost_details, dict):
+        cost += _usd(said.cost_details.get("upstream_inference_cost")) or 0
+    return cost
+
+
+def _usd(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10_000:
         return None
     return round(value * PICODOLLARS)

@@ -52,6 +52,7 @@ class Table:
         self._providers = providers
         self._broken = broken
         self._aliases = settings.aliases
+        self._configured = frozenset(settings.models)
         self.entries: dict[str, Entry] = {}
         #: grows whenever the entries change after the start: what was made of them is made again
         self.changes = 0
@@ -64,14 +65,18 @@ class Table:
             self._add_configured(id, own)
 
     def discovered(self, provider: Provider, models: list[Model]) -> None:
-        """Take in what an upstream lists. Facts of the catalogue stand where the list says nothing; what it no longer lists goes."""
+        """Take in what an upstream lists. Facts of the catalogue stand where the list has no price, those of the configuration always;
+        what is no longer listed goes."""
         kept = {model.id for model in models}
         self.changes += 1
         for old in self._discovered.get(provider.slug, []):
             if old.id not in kept:
                 self._forget(f"{provider.slug}/{old.id}", old.id)
         self._discovered[provider.slug] = models
-        self._add_all(provider, [model for model in models if f"{provider.slug}/{model.id}" not in self.entries])
+        self._add_all(provider, [model for model in models if self._news(f"{provider.slug}/{model.id}", model)])
+
+    def _news(self, id: str, model: Model) -> bool:
+        return id not in self.entries or (model.price is not None and id not in self._configured)
 
     def find(self, name: str) -> list[Named]:
         """The entries that a name of a request means, in the order in which they are tried; empty where it means nothing.

@@ -255,6 +255,7 @@ async def _automatic(
         if offer.slug in tables or not _present(offer, environ, answering):
             continue
         table = {"plugin": kind.name, **offer.settings}
+        table |= {key: environ[variable] for key, variable in offer.variables.items()}
         if offer.environment:
             table["api_key"] = environ[offer.environment]
             found.append(f"{offer.slug} (key in {offer.environment})")
@@ -266,7 +267,7 @@ async def _automatic(
 
 def _present(offer: Automatic, environ: Mapping[str, str], answering: set[str]) -> bool:
     if offer.environment:
-        return bool(environ.get(offer.environment))
+        return all(environ.get(name) for name in (offer.environment, *offer.variables.values()))
     return not offer.probe or offer.probe in answering
 
 

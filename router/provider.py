@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,12 +64,14 @@ END_S = 0.5
 
 class Automatic(Struct, kw_only=True):
     """An instance that exists without any configuration: where the variable `environment` is set, or where `probe` (a URL on
-    loopback) answers within 300 ms. `settings` is its table as it would stand in the file; `slug` its name."""
+    loopback) answers within 300 ms. `settings` is its table as it would stand in the file; `slug` its name. `variables` are further
+    keys of that table and the variables that hold them, all of which must be set."""
 
     slug: str
     environment: str = ""
     probe: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 class Outgoing(Struct, kw_only=True):
@@ -252,7 +255,7 @@ class Provider:
 
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """Edit the members of a raw request in place: deviations of this upstream. Our own extensions are already gone and
-        `model` is already the upstream's. The default changes nothing."""
+        `model` is already the upstream's; of a form (`multipart/form-data`) there is nothing else. The default changes nothing."""
 
     def reads(self, url: str) -> bool:
         """True for URLs that the upstream reads itself, though `fetches` names the kind of their part. Pure."""
@@ -552,7 +555,12 @@ _decode_catalogue = msgspec.json.Decoder(list[Model]).decode
 
 
 def load_catalogue(package: str, name: str = "catalogue.json") -> list[Model]:
-    """The catalogue file of a plugin: `Model` objects as JSON, prices in picodollars per token."""
+    """The catalogue file of a plugin: `Model` objects as JSON, prices in picodollars per token. Read once: all instances share it."""
+    return list(_catalogue_file(package, name))
+
+
+@cache
+def _catalogue_file(package: str, name: str) -> list[Model]:
     from importlib.resources import files
 
     return _decode_catalogue((files(package) / name).read_bytes())

@@ -24,7 +24,7 @@ class Pricing:
         candidate = call.candidate
         if candidate is None:
             return None
-        if usage.cost and candidate.provider.reports_cost:
+        if usage.cost is not None and candidate.provider.reports_cost:
             return usage.cost
         if candidate.endpoint.local:
             return 0  # our own machine: the list price is recorded, not charged

@@ -189,7 +189,9 @@ class Form(Passed):
         form: _Form = call.head.decoded
         boundary = form.boundary
         call.dropped, call.warnings = [], list(call.head.warnings)
-        model = candidate.endpoint.model.id.encode()
+        members = {"model": Raw(wire.encode(candidate.endpoint.model.id))}
+        candidate.provider.raw_patch(self.name, members, candidate)
+        model = str(wire.decode_any(members["model"])).encode()
         out = [b'--%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n' % (boundary, model)]
         out += (
             b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary, part.header, part.content)

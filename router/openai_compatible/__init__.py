@@ -65,6 +65,9 @@ class OpenAICompatible(Provider):
     keeps: frozenset[str] = EXTRAS
     #: what `keeps` may name at most; for an upstream that is a gateway itself
     everything: ClassVar[frozenset[str]] = EVERYTHING
+    #: formats of thinking whose signatures may be sent back, whatever API the client speaks, and no others; None: those that a client
+    #: of OpenAI's API sends back
+    signed: ClassVar[frozenset[str] | None] = None
     #: how thinking is asked for: `reasoning_effort`, OpenRouter's `reasoning`, `thinking` {type}, `enable_thinking`,
     #: `chat_template_kwargs`, or not at all
     reasoning_form: ReasoningForm = "effort"
@@ -145,8 +148,8 @@ class OpenAICompatible(Provider):
 
     def _patch_reasoning(self, members: dict[str, Raw], model: str) -> None:
         """All forms of asking for thought as the upstream's own; `thinking` stays as it is where that is the form."""
-        if self.reasoning_form == "object":
-            return
+        if self.reasoning_form == "object" and "thinking" not in members:
+            return  # a gateway knows all the other forms
         config = reasoning_config(members)
         own = members.get("thinking") if self.reasoning_form == "thinking" and "reasoning" not in members else None
         for name in REASONING_MEMBERS:

@@ -284,8 +284,7 @@ def _assistant(message: Message, request: ChatRequest, provider: OpenAICompatibl
         told["refusal"] = "".join(refusals)
     if told["content"] is None and not calls and not refusals:
         told["content"] = ""
-    # a signature is for the upstream that gave it, which was one of this family only if the client speaks its language
-    told |= _thoughts(thoughts, provider.keeps if request.family == FAMILY else provider.keeps - {"reasoning_details"})
+    told |= _thoughts(*_signed(thoughts, request, provider))
     images = [_part(each, provider) for each in message.content if isinstance(each, Image)]
     if images and "images" in provider.keeps:
         told["images"] = images
@@ -299,6 +298,16 @@ def _call(call: ToolCall, provider: OpenAICompatible) -> dict[str, Any]:
     # an empty string is no JSON, and some upstreams parse it
     function = {"name": call.name, "arguments": call.arguments or "{}"}
     return {"id": call.id, "type": "function", "function": function} | _mark(call.cache_control, provider)
+
+
+def _signed(
+    thoughts: list[Reasoning], request: ChatRequest, provider: OpenAICompatible
+) -> tuple[list[Reasoning], frozenset[str]]:
+    """The thinking that may be sent back, and in which members."""
+    if provider.signed is not None:
+        return [each for each in thoughts if each.format in provider.signed], provider.keeps
+    # a signature is for the upstream that gave it, which was one of this family only if the client speaks its language
+    return thoughts, provider.keeps if request.family == FAMILY else provider.keeps - {"reasoning_details"}
 
 
 def _thoughts(thoughts: list[Reasoning], keeps: frozenset[str]) -> dict[str, Any]:

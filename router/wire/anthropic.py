@@ -31,7 +31,7 @@ class ServerTools(Struct, kw_only=True):
 
 
 class Usage(Struct, kw_only=True):
-    """Token counts. `input_tokens` leaves out what was read from the cache or written to it."""
+    """Token counts. `input_tokens` leaves out what was read from the cache or written to it. The last three are OpenRouter's."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -41,6 +41,9 @@ class Usage(Struct, kw_only=True):
     output_tokens_details: OutputDetails | None = None
     server_tool_use: ServerTools | None = None
     service_tier: str | None = None
+    cost: Any = None
+    is_byok: Any = None
+    cost_details: Any = None
 
 
 class ErrorDetail(Struct, kw_only=True):

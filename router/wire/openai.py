@@ -108,6 +108,8 @@ class Usage(Struct):
     server_tool_use: ServerTools | None = None
     num_search_queries: int | None = None
     cost: Any = None
+    is_byok: Any = None
+    cost_details: Any = None
 
 
 class GroqExtras(Struct):

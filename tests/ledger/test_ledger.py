@@ -309,7 +309,9 @@ async def test_the_upstreams_own_price_wins_where_it_is_authoritative(desk: Desk
     usage = {"input": 10, "output": 10, "cost": 77}
     assert desk.finish(desk.start(desk.call(key, provider=Honest)), Usage(**usage)).cost == 77
     assert desk.finish(desk.start(desk.call(key, provider=Nowhere)), Usage(**usage)).cost == 20 * MICRO
-    unsaid = desk.finish(desk.start(desk.call(key, provider=Honest)), Usage(**{**usage, "cost": 0}))
+    free = desk.finish(desk.start(desk.call(key, provider=Honest)), Usage(**{**usage, "cost": 0}))
+    assert free.cost == 0
+    unsaid = desk.finish(desk.start(desk.call(key, provider=Honest)), Usage(input=10, output=10))
     assert unsaid.cost == 20 * MICRO
 
 

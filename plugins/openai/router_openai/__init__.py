@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Raw
 
@@ -41,7 +41,7 @@ class OpenAI(OpenAICompatible):
         "openai.responses": "/responses",
         "openai.completions": "/completions",
     }
-    Settings = OpenAISettings
+    Settings: ClassVar[type[ProviderSettings]] = OpenAISettings
     automatic = (Automatic(slug="openai", environment="OPENAI_API_KEY"),)
     base64_vectors = True
     keeps = frozenset()

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ...errors import RouterError, UpstreamError
 from ...model import FinishReason
+from ...openai_words import charged
 from ...prices import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import anthropic as wire
@@ -82,6 +83,7 @@ def usage_of(counted: wire.Usage) -> Usage:
         cache_write=written - hour,
         cache_write_1h=hour,
         searches=(tools.web_search_requests or 0) if tools else 0,
+        cost=charged(counted),
     ).clamped()
 
 

@@ -72,7 +72,7 @@ def usage(told: wire.Response) -> Usage | None:
         "total_tokens": given.get("total_tokens"),
         "prompt_tokens_details": given.get("input_tokens_details"),
         "completion_tokens_details": given.get("output_tokens_details"),
-        "cost": given.get("cost"),
+        **{name: given.get(name) for name in ("cost", "is_byok", "cost_details")},
     }
     found = usage_of(counted)
     if found is not None:

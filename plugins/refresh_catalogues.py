@@ -4,7 +4,7 @@
 
 SOURCE_DIR holds `models.jsonl`: one model of one provider a line, as models.dev (https://models.dev, MIT licence, Copyright (c)
 2025 models.dev) describes it: `provider`, `id`, `name`, `modalities`, `limit` (tokens), `cost` (USD per million tokens),
-`reasoning_options`, …
+`reasoning_options`, …; and `openrouter-models.json`, an answer of OpenRouter's `GET /models` that models.dev keeps.
 
 Only facts are carried over, in our own form: `router.Model` as JSON, prices as integer picodollars per token (1e-12 USD), one model
 a line, so that a refresh is a readable diff. Models that are gone from the source go from the catalogue. Run it, read the diff,
@@ -30,6 +30,7 @@ from router_mistral import PARAMETERS as MISTRAL
 from router_ollama.encode import PARAMETERS as OLLAMA
 from router_openai.deviations import parameters_of
 from router_openai_compatible.presets import LOGPROBS, PENALTIES, PRESETS, TOOLS, Preset
+from router_openrouter.listed import models_of
 
 from router.model import Model
 from router.prices import Price, PriceOverride
@@ -105,6 +106,7 @@ def main(arguments: list[str]) -> int:
 
 def catalogues(source: Path) -> dict[Path, str]:
     """The text of every catalogue file, by its path."""
+    openrouter = models_of((source / "openrouter-models.json").read_bytes())
     lines = (source / "models.jsonl").read_text(encoding="utf-8").splitlines()
     facts = [json.loads(line, parse_float=Decimal) for line in lines]
     _complete_inputs(facts)
@@ -115,7 +117,7 @@ def catalogues(source: Path) -> dict[Path, str]:
             if fact["provider"] == target.source and _is_language(fact) and target.holds(fact["id"])
         )
         for target in targets()
-    }
+    } | {PLUGINS / "openrouter/router_openrouter/catalogue.json": _printed(openrouter)}
 
 
 def _complete_inputs(facts: list[Fact]) -> None:
@@ -144,6 +146,9 @@ def targets() -> list[Target]:
         Target(PLUGINS / "vertex/router_vertex/catalogue.json", "google-vertex", _vertex, _on_vertex),
         Target(PLUGINS / "mistral/router_mistral/catalogue.json", "mistral", lambda fact: set(MISTRAL)),
         Target(PLUGINS / "cohere/router_cohere/catalogue.json", "cohere", lambda fact: set(COHERE)),
+        Target(
+            PLUGINS / "azure/router_azure/catalogue.json", "azure", lambda fact: parameters_of(fact["id"]), _on_azure
+        ),
         Target(PLUGINS / "ollama/router_ollama/catalogue.json", "ollama-cloud", lambda fact: set(OLLAMA)),
     ]
     folder = PLUGINS / "openai-compatible/router_openai_compatible/catalogues"
@@ -350,6 +355,11 @@ def _vertex(fact: Fact) -> set[str]:
 def _on_vertex(id: str) -> bool:
     """Gemini and Claude: other makers' models on Vertex speak another API."""
     return id.startswith(("gemini", "claude"))
+
+
+def _on_azure(id: str) -> bool:
+    """Claude speaks Anthropic's API there, and Cohere its own; what the router of models costs is what the chosen model does."""
+    return not id.startswith(("claude", "cohere-command", "model-router"))
 
 
 def _compatible(preset: Preset) -> Parameters:

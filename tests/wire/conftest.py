@@ -43,7 +43,9 @@ async def stage(wire: dict[str, Recording], tmp_path_factory: pytest.TempPathFac
     upstream = ReplayUpstream(instances, frozenset(REFRAMED))
     await upstream.start()
     try:
-        router = await start_router(config(upstream.url, instances), tmp_path_factory.mktemp("wire"))
+        # OpenRouter relays Anthropic's clients to Claude, and these recordings are chat.
+        plain = [name for name, each in instances.items() if name[:2] in ("a-", "ax") and each.provider == "openrouter"]
+        router = await start_router(config(upstream.url, instances, plain), tmp_path_factory.mktemp("wire"))
         yield Stage(router.url, router.key, upstream)
         await router.stop()
     finally:

@@ -6,4 +6,4 @@ DIALECTS = ("openai-embeddings", "openai-moderations", "cohere-embed", "cohere-r
 #: recordings that are not replayed, with the reason
 EXCLUDED: dict[str, str] = {}
 #: providers whose recordings have a plugin of their own; the others go through `openai-compatible`
-PLUGINS = {"openai", "mistral", "cohere", "gemini", "ollama", "vertex", "voyage"}
+PLUGINS = {"openai", "azure", "openrouter", "mistral", "cohere", "gemini", "ollama", "vertex", "voyage"}

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from . import azure
 from .recordings import ROOT, Recording
 from .upstream import ReplayUpstream
 
@@ -93,19 +95,31 @@ async def start_router(config: str, folder: Path) -> RouterProcess:
     return RouterProcess(process, found["url"], found["key"], log)
 
 
-def config(upstream: str, instances: Mapping[str, Recording]) -> str:
-    """A configuration with a provider per instance, whose base URL leads to its recording."""
+def config(upstream: str, instances: Mapping[str, Recording], plain: Collection[str] = ()) -> str:
+    """A configuration with a provider per instance, whose base URL leads to its recording. `plain` instances of OpenAI's API are behind
+    a plugin that knows nothing of who they are, and relays chat only."""
     parts = ["[server]\ndrain_seconds = 1\n"]
     for instance, recording in instances.items():
         base = f"{upstream}/x/{instance}"
-        lines = {"api_key": "test-key"}
+        lines: dict[str, Any] = {"api_key": "test-key"}
         if recording.dialect in PLUGINS:
             lines |= {"plugin": PLUGINS[recording.dialect], "base_url": base}
-        elif recording.provider == "openai":
-            lines |= {"plugin": "openai", "base_url": f"{base}/v1"}
+        elif instance in plain:
+            lines |= {"plugin": "openai-compatible", "base_url": f"{base}/v1"}
+        elif recording.provider == "azure":
+            lines |= azure.settings(recording, base)
+        elif recording.provider in ("openai", "openrouter"):
+            lines |= {"plugin": recording.provider, "base_url": f"{base}/v1"}
         else:
             lines |= {"plugin": "openai-compatible", "base_url": f"{base}/v1"}
             if recording.provider in PRESETS:
                 lines["preset"] = PRESETS[recording.provider]
-        parts.append(f"[providers.{instance}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in lines.items()))
+        parts.append(f"[providers.{instance}]\n" + "".join(f"{k} = {toml(v)}\n" for k, v in lines.items()))
     return "\n".join(parts)
+
+
+def toml(value: Any) -> str:
+    """A string or a table of strings as TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {json.dumps(each)}" for name, each in value.items()) + " }"
+    return json.dumps(value)

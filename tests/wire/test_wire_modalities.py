@@ -12,9 +12,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from . import azure
 from .modalities import DIALECTS, EXCLUDED, PLUGINS
 from .recordings import MISSING, Recording, recordings
-from .stage import Stage, start_router
+from .stage import Stage, start_router, toml
 from .upstream import Asked, ReplayUpstream
 
 pytestmark = pytest.mark.wire
@@ -98,10 +99,12 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     lines = []
     for name, each in instances.items():
         plugin = each.provider if each.provider in PLUGINS else "openai-compatible"
-        version = "/v1" if plugin in ("openai", "mistral", "voyage") else ""
-        lines += [f"[providers.{name}]", f'plugin = "{plugin}"', f'base_url = "{upstream.url}/x/{name}{version}"']
-        lines += ['api_key = "upstream-key"'] if plugin != "ollama" else []
-        lines += ['project = "SCRUBBED"', 'location = "<GOOGLE_CLOUD_LOCATION>"'] if plugin == "vertex" else []
+        version = "/v1" if plugin in ("openai", "openrouter", "mistral", "voyage") else ""
+        base = f"{upstream.url}/x/{name}"
+        table = azure.settings(each, base) if plugin == "azure" else {"plugin": plugin, "base_url": f"{base}{version}"}
+        table |= {"api_key": "upstream-key"} if plugin != "ollama" else {}
+        table |= {"project": "SCRUBBED", "location": "<GOOGLE_CLOUD_LOCATION>"} if plugin == "vertex" else {}
+        lines += [f"[providers.{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
     try:
         router = await start_router("\n".join(lines), tmp_path_factory.mktemp("modalities"))
         yield Stage(router.url, router.key, upstream)
@@ -165,9 +168,12 @@ async def test_upstreams_are_asked_as_was_recorded(
 
     sent: Asked = next(each for each in stage.upstream.asked[name] if each.method == "POST")
     assert recording.asked is not None
-    assert normal(sent.body) == normal(recording.asked)
+    own = {"model": azure.deployment(recording)} if recording.provider == "azure" else {}
+    assert normal(sent.body) == normal(recording.asked) | own
     path = recording.exchange["request"]["path"]
-    if recording.provider in PLUGINS - {"ollama"}:
+    if recording.provider == "azure":
+        assert (sent.path, sent.query) == azure.address(recording, "/embeddings")
+    elif recording.provider in PLUGINS - {"ollama"}:
         assert sent.path == path.removeprefix("/api")
 
 

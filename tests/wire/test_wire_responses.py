@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from . import azure
 from . import stage as staging
 from .expected import Failure, Reply, expected, failure
 from .recordings import MISSING, Recording, chat_recordings, recordings
@@ -58,17 +59,17 @@ async def own_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
 
 
 def config(upstream: str, instances: dict[str, Recording]) -> str:
-    """OpenAI's plugin where Responses are relayed. Chat of all providers, OpenAI's too, is behind a plugin that has to translate."""
-    told = staging.config(upstream, instances)
+    """Plugins that relay Responses, OpenAI's for those that have none. All else is behind a plugin that has to translate."""
+    owners = ("openai", "azure", "openrouter")
+    plain = [name for name, each in instances.items() if each.provider in owners and each.dialect != "openai-responses"]
+    told = staging.config(upstream, instances, plain)
     for name, each in instances.items():
-        before = f"[providers.{name}]\n"
-        head, _, rest = told.partition(before)
-        table, gap, others = rest.partition("\n\n")
-        if each.dialect == "openai-responses":
+        if each.dialect == "openai-responses" and each.provider not in owners:
+            before = f"[providers.{name}]\n"
+            head, _, rest = told.partition(before)
+            table, gap, others = rest.partition("\n\n")
             table = table.replace('"openai-compatible"', '"openai"').split("\npreset")[0]
-        elif each.provider == "openai" and each.dialect == "openai-chat":
-            table = table.replace('plugin = "openai"', 'plugin = "openai-compatible"')
-        told = head + before + table + gap + others
+            told = head + before + table + gap + others
     return told
 
 
@@ -94,8 +95,10 @@ async def test_the_same_api_is_relayed(
     status, _, raw, _ = await post(http, own_stage.url, own_stage.key, path, body)
 
     asked = own_stage.upstream.asked[recording.name][-1]
-    assert asked.path == f"/v1{path}"
-    assert without(asked.body, "stream_options") == without(body, "stream_options") | {"model": model(recording)}
+    own = recording.provider == "azure" and recording.dialect == "openai-responses"
+    assert (asked.path, asked.query) == (azure.address(recording, path) if own else (f"/v1{path}", {}))
+    sent = {"model": azure.deployment(recording) if own else model(recording)}
+    assert without(asked.body, "stream_options") == without(body, "stream_options") | sent
     if recording.name in FAILED:
         assert (status, told_failure(status, json.loads(raw)).kind) == FAILED[recording.name]
     elif recording.status != 200:

@@ -159,6 +159,11 @@ class Azure(OpenAI):
         """Where a deployment's operation is."""
         return self._path(super().raw_path(dialect, candidate, stream), candidate.endpoint.model.id)
 
+    def pass_path(self, dialect: str, candidate: Candidate, operation: str) -> str | None:
+        """The same for operations other than chat."""
+        path = super().pass_path(dialect, candidate, operation)
+        return None if path is None else self._path(path, candidate.endpoint.model.id)
+
     def raw_patch(self, dialect: str, members: dict[str, Raw], candidate: Candidate) -> None:
         """What OpenAI's models would refuse goes, and the deployment is the model."""
         super().raw_patch(dialect, members, candidate)

@@ -18,6 +18,10 @@ from .model import FinishReason, ReasoningConfig
 from .prices import PICODOLLARS, Usage
 from .wire import openai as wire
 
+#: the members of a `usage` object that state a cost
+CHARGES = ("cost", "is_byok", "cost_details", "cost_in_usd_ticks")
+PICODOLLARS_PER_TICK = 100
+
 # --- usage -----------------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +73,7 @@ def usage_of(counted: dict[str, Any]) -> Usage | None:
         or _searches(said.server_tool_use)
         or said.num_search_queries
         or 0,
-        cost=charged(said),
+        cost=_ticks(said) if said.cost is None else charged(said),
     ).clamped()
 
 
@@ -84,7 +88,7 @@ def _counts(counted: dict[str, Any]) -> wire.Usage:
     try:
         return msgspec.convert(counted, wire.Usage)
     except msgspec.ValidationError:
-        told = {name: counted.get(name) for name in ("cost", "is_byok", "cost_details")}
+        told = {name: counted.get(name) for name in CHARGES}
         return msgspec.convert(_numbers(counted) | told, wire.Usage)
 
 
@@ -103,6 +107,12 @@ _OBJECTS = (
     "server_tool_use_details",
     "server_tool_use",
 )
+
+
+def _ticks(said: wire.Usage) -> int | None:
+    """xAI's way of stating a cost (2026-08)."""
+    ticks = said.cost_in_usd_ticks
+    return ticks * PICODOLLARS_PER_TICK if type(ticks) is int and ticks >= 0 else None
 
 
 class Charging(Protocol):

@@ -183,7 +183,7 @@ class _Choice:
             events.append(RefusalDelta(text=text_of(delta.refusal), choice=self.index))
         if delta.tool_calls or delta.function_call:
             events += self._tools(delta)
-        if delta.images or delta.annotations or delta.audio:
+        if delta.images or delta.annotations or delta.audio or delta.executed_tools:
             events += self._parts(delta)
 
     def end(self, events: list[Event]) -> None:
@@ -266,6 +266,9 @@ class _Choice:
         for note in _objects(delta.annotations):
             if (cited := citation_of(note)) is not None:
                 yield PartDone(part=cited, choice=self.index)
+        for tool in _objects(delta.executed_tools):
+            for source in _found(tool.get("search_results")):
+                yield PartDone(part=source, choice=self.index)
         if isinstance(delta.audio, dict):
             self._hear(delta.audio)
 
@@ -278,6 +281,16 @@ class _Choice:
         audio.data += text_of(given.get("data"))
         audio.transcript = (audio.transcript or "") + text_of(given.get("transcript"))
         audio.expires_at = given.get("expires_at") or audio.expires_at
+
+
+def _found(given: Any) -> list[Citation]:
+    """What a search found that Groq ran itself (2026-08)."""
+    results = _objects(given.get("results")) if isinstance(given, dict) else []
+    return [
+        Citation(url=each["url"], title=text_of(each.get("title")), content=text_of(each.get("content")))
+        for each in results
+        if isinstance(each.get("url"), str)
+    ]
 
 
 def image_of(given: dict[str, Any]) -> Image | None:

@@ -60,6 +60,7 @@ class Delta(Struct):
     images: Any = UNSET
     audio: Any = UNSET
     annotations: Any = UNSET
+    executed_tools: Any = UNSET
 
 
 class Choice(Struct):
@@ -91,7 +92,8 @@ class ServerTools(Struct):
 
 
 class Usage(Struct):
-    """`usage`, in the words of all who send one. `cost` is a number of USD, or Perplexity's object of several."""
+    """`usage`, in the words of all who send one. `cost` is a number of USD, or Perplexity's object of several; xAI states ticks, of
+    which ten thousand million are one USD."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -110,6 +112,7 @@ class Usage(Struct):
     cost: Any = None
     is_byok: Any = None
     cost_details: Any = None
+    cost_in_usd_ticks: Any = None
 
 
 class GroqExtras(Struct):

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from .expected import Call, Choice, Failure, Reply, Usage, json_text, parsed
+from .expected import Call, Choice, Failure, Reply, Usage, json_text, parsed, searched
 
 
 @dataclass
@@ -193,9 +193,9 @@ def calls(message: dict[str, Any]) -> list[Call]:
 
 
 def cited(message: dict[str, Any]) -> set[str]:
-    """The addresses of the annotations; a document of the request has none."""
+    """The addresses of the annotations; a document of the request has none. Groq's own words are relayed as they came."""
     found = [note["url_citation"]["url"] for note in message.get("annotations") or []]
-    return {url for url in found if url}
+    return {url for url in found if url} | searched(message)
 
 
 def reasoning(message: dict[str, Any]) -> str:

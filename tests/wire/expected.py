@@ -100,7 +100,7 @@ def openai_chat(recording: Recording) -> Reply | Failure:
             choice.text += content if isinstance(content, str) else json_text(content) if content else ""
             choice.reasoning += openai_reasoning(delta)
             choice.refusal += delta.get("refusal") or ""
-            choice.cited |= {note["url_citation"]["url"] for note in delta.get("annotations") or []}
+            choice.cited |= {note["url_citation"]["url"] for note in delta.get("annotations") or []} | searched(delta)
             for position, part in enumerate(delta.get("tool_calls") or []):
                 openai_call(calls, choice, (each["index"], part.get("index", position)), part)
             if (legacy := delta.get("function_call")) and legacy.get("name"):
@@ -114,6 +114,12 @@ def openai_sources(frame: dict[str, Any]) -> set[str]:
     """Perplexity names its sources beside the answer, with titles or without."""
     found = [each["url"] for each in frame.get("search_results") or []]
     return set(found or frame.get("citations") or [])
+
+
+def searched(message: dict[str, Any]) -> set[str]:
+    """Groq says what the searches found that it ran itself."""
+    found = [tool.get("search_results") or {} for tool in message.get("executed_tools") or []]
+    return {each["url"] for results in found for each in results.get("results") or []}
 
 
 def openai_reasoning(delta: dict[str, Any]) -> str:

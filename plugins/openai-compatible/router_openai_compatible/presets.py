@@ -143,7 +143,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "xai": Preset(
         # Reasoning models answer 400 to penalties and stop, and to an effort where they have none. Usage leaves reasoning out
-        # of completion_tokens: added back by its own arithmetic (total = prompt + completion + reasoning).
+        # of completion_tokens: added back by its own arithmetic (total = prompt + completion + reasoning). It states what it charges,
+        # with the searches and tools that it ran.
         title="xAI",
         base_url="https://api.x.ai/v1",
         environment="XAI_API_KEY",
@@ -151,6 +152,7 @@ PRESETS: dict[str, Preset] = {
         max_tokens="max_completion_tokens",
         drops=OPENAI_ONLY | {"logit_bias"},
         reasoning_drops=PENALTIES | {"stop"},
+        reports_cost=True,
     ),
     "fireworks": Preset(
         # Refuses members that it does not know ("Extra inputs are not permitted")

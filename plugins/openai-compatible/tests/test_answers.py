@@ -112,6 +112,51 @@ async def test_perplexity_says_what_it_costs(ask: Any, upstream: FakeUpstream) -
     assert (await ask("perplexity", "sonar")).usage.cost == pytest.approx(0.0071)
 
 
+async def test_xai_says_what_it_costs(ask: Any, upstream: FakeUpstream) -> None:
+    usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6, "cost_in_usd_ticks": 71_000_000}
+    message = {"role": "assistant", "content": "yes"}
+    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    upstream.will(json_answer({**answer, "citations": ["https://example.org/a"]}))
+
+    assert (await ask("xai", "grok-4.3")).usage.cost == pytest.approx(0.0071)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"preset": "groq", "results": [{"url": "https://example.org/a", "title": "A", "content": "words", "score": 1}]},
+        {"preset": "perplexity", "search_results": [{"url": "https://example.org/a", "title": "A"}]},
+        {"preset": "perplexity", "citations": ["https://example.org/a"]},
+        {"preset": "xai", "citations": ["https://example.org/a"]},
+    ],
+    ids=["groq", "perplexity", "perplexity of old", "xai"],
+)
+async def test_sources_reach_clients_of_another_api(
+    provider: Make, upstream: FakeUpstream, tmp_path: Path, found: dict[str, Any], stream: bool
+) -> None:
+    """Each service says in its own way what it searched and found; a client of Anthropic's API gets citations."""
+    found = dict(found)
+    preset = found.pop("preset")
+    said: dict[str, Any] = {"content": "Sunny."}
+    if results := found.pop("results", None):
+        said["executed_tools"] = [{"index": 0, "type": "search", "search_results": {"results": results}}]
+    choice = {"index": 0, "finish_reason": "stop", "delta" if stream else "message": said}
+    usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6}
+    body = msgspec.json.encode({"id": "c", "choices": [choice], "usage": usage, **found})
+    upstream.will(sse_answer([b"data: " + body + b"\n\n", b"data: [DONE]\n\n"]) if stream else json_answer(body))
+    table = {"plugin": "openai-compatible", "preset": preset, "base_url": f"{upstream.url}/v1", "api_key": "k"}
+    asked = {"model": f"{preset}/m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+
+    async with running(Settings(providers={preset: table}), tmp_path) as router:
+        answer = await router.post("/v1/messages", asked | {"stream": stream})
+
+    assert answer.status == 200
+    text = await answer.text()
+    assert "https://example.org/a" in text
+    assert "Sunny." in text
+
+
 async def test_an_image_is_fetched_where_urls_are_refused(provider: Make) -> None:
     assert "image" in provider("moonshot").fetches
     assert provider("moonshot").speaks == {}

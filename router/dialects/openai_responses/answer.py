@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import UpstreamUnavailable
-from ...openai_words import failure, usage_of
+from ...openai_words import CHARGES, failure, usage_of
 from ...prices import Usage
 from ...wire import openai
 from ...wire import responses as wire
@@ -72,7 +72,7 @@ def usage(told: wire.Response) -> Usage | None:
         "total_tokens": given.get("total_tokens"),
         "prompt_tokens_details": given.get("input_tokens_details"),
         "completion_tokens_details": given.get("output_tokens_details"),
-        **{name: given.get(name) for name in ("cost", "is_byok", "cost_details")},
+        **{name: given.get(name) for name in CHARGES},
     }
     found = usage_of(counted)
     if found is not None:

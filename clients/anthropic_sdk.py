@@ -39,7 +39,7 @@ class Messages(Client):
     lacks = (
         {}
         if in_beta or takes(Stable.create, "output_config")
-        else {"structured": "older than structured answers of Anthropic's API"}
+        else {"structured": "It is older than the structured answers of Anthropic's API."}
     )
 
     def __init__(self, stage: Stage, key: str | None = None) -> None:

@@ -59,8 +59,6 @@ class Client(ABC):
     lacks: ClassVar[Mapping[str, str]] = {}
     #: errors say how long to wait
     tells_wait: ClassVar[bool] = True
-    #: the models of a family that it is tried with, where not those of the same name
-    instead: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, stage: Stage, key: str | None = None) -> None:
         self.stage = stage

@@ -26,8 +26,6 @@ SUITES = {
     "third-party": ("langchain_classes", "litellm_sdk", "llm_tool"),
 }
 FAMILIES = ("openai", "anthropic", "gemini")
-#: what the router does not serve yet
-COMING = {(GEMINI, "embeddings")}
 STOP_S = 15
 CELLS = pytest.StashKey[list[dict[str, str]]]()
 
@@ -51,11 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     feature = feature_of(metafunc.definition)
     chosen = [
-        pytest.param(
-            (kind, family),
-            id=f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}-{family}",
-            marks=[pytest.mark.xfail(reason="not served yet")] if (kind.surface, feature) in COMING else [],
-        )
+        pytest.param((kind, family), id=f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}-{family}")
         for module in SUITES[metafunc.config.getoption("suite")]
         for kind in importlib.import_module(f"clients.{module}").CLIENTS
         for family in FAMILIES
@@ -115,8 +109,7 @@ def family(chosen: tuple[type[Client], str]) -> str:
 @pytest.fixture
 def model(chosen: tuple[type[Client], str], stage: Stage) -> str:
     """A model of the family."""
-    kind, family = chosen
-    return stage.models[kind.instead.get(family, family)]
+    return stage.models[chosen[1]]
 
 
 # --- on record -------------------------------------------------------------------------------------------------------
@@ -130,8 +123,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if callspec is not None and "chosen" in callspec.params and (report.when == "call" or not report.passed):
         kind, family = callspec.params["chosen"]
         outcome = {"passed": "yes", "failed": "no", "skipped": "not in this client"}[report.outcome]
-        if hasattr(report, "wasxfail") and report.skipped:
-            outcome = "no"
         cell = {"client": kind.package, "version": version(kind.package), "surface": kind.surface, "family": family}
         cell |= {"feature": feature_of(item), "outcome": outcome}
         if reason := kind.lacks.get(cell["feature"]):

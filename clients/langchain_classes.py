@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import anthropic
 import openai
@@ -107,7 +107,6 @@ class OfResponses(OfOpenAI):
     """`ChatOpenAI(use_responses_api=True)`."""
 
     surface = RESPONSES
-    instead: ClassVar = {"openai": "local"}
 
     def model(self, name: str, **more: Any) -> BaseChatModel:
         return super().model(name, use_responses_api=True, **more)

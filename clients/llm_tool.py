@@ -29,7 +29,7 @@ class Llm(Client):
     """`llm.get_model(…)`."""
 
     package, surface, raises = "llm", CHAT, openai.APIStatusError
-    lacks: ClassVar = {"embeddings": "it knows OpenAI's own models of vectors only"}
+    lacks: ClassVar = {"embeddings": "It knows OpenAI's own models of vectors only."}
 
     def __init__(self, stage: Stage, key: str | None = None) -> None:
         super().__init__(stage, key)

@@ -86,8 +86,6 @@ class Responses(Chat):
     """`client.responses`."""
 
     surface = RESPONSES
-    #: OpenAI's own models are relayed, which the suite of the router shows; a server that speaks like OpenAI is translated
-    instead: ClassVar = {"openai": "local"}
     tool: ClassVar[Any] = {
         "type": "function",
         "name": "get_weather",

@@ -37,7 +37,7 @@ def _read(family: Family, path: str, body: Any) -> Seen:
         return _messages(body)
     if isinstance(family, Gemini):
         return _contents(path, _camel(body))
-    return _chat(body)
+    return _input(body) if path.endswith("/responses") else _chat(body)
 
 
 def _chat(body: Any) -> Seen:
@@ -51,6 +51,22 @@ def _chat(body: Any) -> Seen:
         results=[_bare(_text(each["content"])) for each in body["messages"] if each["role"] == "tool"],
         images=[part["image_url"]["url"] for part in parts if part["type"] == "image_url"],
         schema=body.get("response_format", {}).get("json_schema", {}).get("schema"),
+        stream=bool(body.get("stream")),
+    )
+
+
+def _input(body: Any) -> Seen:
+    given = body["input"]
+    items = [{"content": given}] if isinstance(given, str) else given
+    parts = [part for item in items for part in _listed(item.get("content"))]
+    choice = body.get("tool_choice")
+    return Seen(
+        texts=[part["text"] for part in parts if "text" in part],
+        tools={tool["name"]: tool["parameters"] for tool in body.get("tools", ())},
+        forced=choice["name"] if isinstance(choice, dict) else "",
+        results=[_bare(_text(item["output"])) for item in items if item.get("type") == "function_call_output"],
+        images=[part["image_url"] for part in parts if part["type"] == "input_image"],
+        schema=body.get("text", {}).get("format", {}).get("schema"),
         stream=bool(body.get("stream")),
     )
 

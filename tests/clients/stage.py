@@ -22,6 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from router.testing.upstream import Handler
+from tests.node.responses import Responses
 from tests.serving import serving, upstream_in_a_thread
 
 from .families import FAMILIES, Answer, Family, ToolCall
@@ -61,7 +62,7 @@ class Models:
         """Answer one request by the rules."""
         if request.path.startswith("/left/"):
             return web.json_response(request.path.removeprefix("/left/") in self.left)
-        family = next(family for family in FAMILIES if request.path.startswith(family.base))
+        family = family_of(request.path)
         body = await request.json()
         if "embed" in request.path.lower():
             return web.json_response(vectors(request.path, body))
@@ -76,6 +77,13 @@ class Models:
         except BaseException:
             self.left.add(name)
             raise
+
+
+def family_of(path: str) -> Family:
+    """Who serves this path."""
+    if path.endswith("/responses"):
+        return Responses()
+    return next(family for family in FAMILIES if path.startswith(family.base))
 
 
 def by_rule(family: Family, seen: Seen) -> Handler:

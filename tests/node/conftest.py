@@ -37,6 +37,7 @@ FEATURES = {
     "bad request": "errors",
     "busy upstream": "errors",
     "busy upstream, streamed": "errors",
+    "broken stream": "errors",
     "cancel": "cancel",
 }
 

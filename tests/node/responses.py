@@ -36,6 +36,10 @@ class Responses(OpenAI):
             for at, event in enumerate(events)
         ]
 
+    def failing(self, message: str) -> bytes:
+        error = {"type": "error", "code": "server_error", "message": message, "param": None, "sequence_number": 9}
+        return b"event: error\ndata: %b\n\n" % json.dumps(error).encode()
+
     def sent(self, asked: Asked) -> Sent:
         given = asked.body["input"]
         items = [{"content": given}] if isinstance(given, str) else given
@@ -44,7 +48,7 @@ class Responses(OpenAI):
             model=asked.body["model"],
             key=asked.headers["Authorization"].removeprefix("Bearer "),
             texts=[part["text"] for part in parts if "text" in part],
-            tools=[tool["name"] for tool in asked.body.get("tools") or ()],
+            tools=[tool["name"] for tool in asked.body.get("tools") or () if "name" in tool],
             forced="",
             results=[(item["call_id"], item["output"]) for item in items if item.get("type") == "function_call_output"],
             images=[part["image_url"] for part in parts if part["type"] == "input_image"],

@@ -31,6 +31,7 @@ SEEN = Answer(words=("I see ", "one picture."))
 PLAN = {"steps": [{"text": "look", "minutes": 1}, {"text": 'say "å"', "minutes": 2}], "sure": True}
 CALLS = (ToolCall("call_01oslo", "get_weather", {"city": "Ås 🌧"}), ToolCall("call_02now", "now", {}))
 RETRY_AFTER_S = 17
+COMPLAINT = "out of breath"
 REFUSAL = "prompt is too long: 9 tokens > 8 maximum"
 
 
@@ -55,7 +56,7 @@ def _family(family: Family) -> dict[str, Any]:
     return {
         "slug": family.slug,
         "model": family.model,
-        **{kind: f"{family.model}-{kind}-*" for kind in ("busy", "missing", "refused", "slow")},
+        **{kind: f"{family.model}-{kind}-*" for kind in ("broken", "busy", "missing", "refused", "slow")},
         "embedding_model": f"{family.slug}/{EMBEDDING_MODELS.get(family.slug, family.upstream_model)}",
         "vector": VECTOR,
         "text": WORDS.text,
@@ -65,6 +66,7 @@ def _family(family: Family) -> dict[str, Any]:
         "seen": SEEN.text,
         "tokens": [INPUT, OUTPUT],
         "refusal": "too long",
+        "complaint": COMPLAINT,
         "retry_after": str(RETRY_AFTER_S),
     }
 
@@ -73,6 +75,7 @@ def _family(family: Family) -> dict[str, Any]:
 ECHO = {
     "slug": "echo",
     "model": "echo/echo",
+    "broken": "echo/cut",
     "busy": "echo/error-429",
     "missing": "echo/nothing",
     "refused": "echo/error-400",
@@ -82,6 +85,7 @@ ECHO = {
     "calls": [{"name": call.name} for call in CALLS],
     "seen": "[image]",
     "refusal": "echo fails",
+    "complaint": "in the middle",
     "retry_after": "1",
 }
 
@@ -116,6 +120,8 @@ class Model:
                 handler = family.fails(404, f"there is no model {sent.model}", "NOT_FOUND")
             case "refused":
                 handler = family.fails(400, REFUSAL, "INVALID_ARGUMENT")
+            case "broken":
+                handler = sse_answer([*_two_words(family), family.failing(COMPLAINT)])
             case "slow":
                 return await self._slowly(family, request)
             case _:
@@ -135,6 +141,12 @@ def _family_of(path: str) -> Family:
     if path.endswith("/responses"):
         return Responses()
     return next(family for family in FAMILIES if path.startswith(family.base))
+
+
+def _two_words(family: Family) -> list[bytes]:
+    frames = family.frames(WORDS)
+    second = json.dumps(WORDS.words[1])[1:-1].encode()
+    return frames[: next(number for number, frame in enumerate(frames, 1) if second in frame)]
 
 
 def _said_to(sent: Sent) -> Answer:

@@ -10,9 +10,12 @@ globalThis.AI_SDK_LOG_WARNINGS = false;
 
 const Plan = z.object({ steps: z.array(z.object({ text: z.string(), minutes: z.number() })), sure: z.boolean() });
 
-// `model(id, key)` makes the provider's model, `embeddingModel(id)`, where there is one, that of vectors.
-export function surface({ model, embeddingModel }) {
+// `model(id, key)` makes the provider's model, `embeddingModel(id)`, where there is one, that of vectors; `complaint` is what it says
+// when a stream breaks, where that is not what the router said.
+export function surface({ model, embeddingModel, complaint }) {
   const functions = {
+    complaint,
+
     problem(error) {
       if (!APICallError.isInstance(error)) return undefined;
       const { statusCode: status, message, responseHeaders } = error;
@@ -35,6 +38,7 @@ export function surface({ model, embeddingModel }) {
       const words = [];
       for await (const part of answer.fullStream) {
         if (part.type === "error") throw part.error;
+        if (part.type === "finish" && part.finishReason === "other") throw new Error(`ended by ${part.rawFinishReason}`);
         if (part.type === "text-delta" && part.text) {
           words.push(part.text);
           heard(part.text);

@@ -99,6 +99,8 @@ const responses = {
         words.push(event.delta);
         heard(event.delta);
       }
+      // no exception of the SDK, but what it tells a program
+      if (event.type === "response.failed") throw event.response.error;
       usage = event.response?.usage ?? usage;
     }
     return { words, input: usage.input_tokens, output: usage.output_tokens };

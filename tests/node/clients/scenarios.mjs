@@ -9,6 +9,7 @@
 //   images(model, prompt, picture)        -> text                                       picture: base64 of a PNG
 //   embeddings(model, texts)              -> vectors
 //   problem(error)                        -> {status, message, retryAfter}              of what the SDK throws
+//   complaint                                what it says when a stream breaks, where that is not what the router said
 //
 // What a client does not have, it leaves out. One JSON line for each scenario goes to standard output.
 
@@ -93,6 +94,20 @@ const FEATURES = {
   "busy upstream, streamed": (surface, family) =>
     refused(surface, () => surface.stream(fresh(family.busy), "Hello", { heard: () => {} }), { status: 429 }),
 
+  // Nobody may take what came before for a whole answer.
+  "broken stream": async (surface, family) => {
+    const words = [];
+    let thrown;
+    const heard = (word) => words.push(word);
+    await surface.stream(fresh(family.broken), "Hello, Ås! 🌍", { heard }).catch((error) => {
+      thrown = error;
+    });
+    if (!thrown) throw new Error(`${words.join("")} was taken for a whole answer`);
+    if (!words.length || !family.text.startsWith(words.join(""))) throw new Error(`words: ${words}`, { cause: thrown });
+    const complaint = surface.complaint ?? family.complaint;
+    if (!told(thrown).includes(complaint)) throw thrown;
+  },
+
   // the upstream would go on for a minute
   cancel: async (surface, family) => {
     const before = await left();
@@ -123,6 +138,7 @@ const NEEDS = {
   "bad request": "plain",
   "busy upstream": "plain",
   "busy upstream, streamed": "stream",
+  "broken stream": "stream",
   cancel: "stream",
 };
 
@@ -201,6 +217,9 @@ async function refused(surface, ask, { status, says, retryAfter }) {
   if (says && !problem.message.includes(says)) throw new Error(`the message was ${problem.message}`);
   if (retryAfter && problem.retryAfter !== undefined) expect("Retry-After", problem.retryAfter, retryAfter);
 }
+
+// what an error says, wherever it says it
+const told = (error) => `${error?.message ?? JSON.stringify(error)} ${error?.cause ? told(error.cause) : ""}`;
 
 const left = async () => Number(await (await fetch(`${scene.upstream}/left`)).text());
 

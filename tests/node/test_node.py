@@ -25,14 +25,6 @@ SCRIPTS = {
 FAMILIES = (*(family.slug for family in stage.FAMILIES), "echo")
 #: surfaces that know no vectors
 WITHOUT_VECTORS = ("responses", "messages")
-#: what the router cannot do yet
-COMING = {
-    *(
-        (script, "gemini", family, "embeddings")
-        for script in ("google-genai.mjs", "ai-google.mjs")
-        for family in FAMILIES
-    ),
-}
 
 
 def grid() -> Iterator[tuple[str, str, str, str]]:
@@ -52,10 +44,8 @@ def test_a_client(outcomes: Callable[[str], Outcomes], script: str, surface: str
         assert outcome["outcome"] == "not in this client"
     elif feature == "embeddings" and family == "anthropic":
         assert outcome["outcome"] == "no"
-        assert outcome["detail"].startswith(("404", "405") if surface == "gemini" else "404")
+        assert outcome["detail"].startswith("404")
     else:
-        if (script, surface, family, feature) in COMING and outcome["outcome"] == "no":
-            pytest.xfail(outcome["detail"])
         assert outcome["outcome"] == "yes", outcome["detail"]
 
 

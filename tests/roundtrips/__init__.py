@@ -1,0 +1,1 @@
+"""Conversations and answers on their way through every client API and every upstream's."""

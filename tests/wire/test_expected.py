@@ -32,6 +32,15 @@ BY_EYE = {
 }
 
 
+#: the same of sources
+CITED_BY_EYE = {
+    "anthropic-555108": {"https://example.com/ruby-facts"},
+    "anthropic-6ec1dd": set[str](),
+    "openrouter-18db67": {"https://www.ruby-lang.org/en/downloads/"},
+    "vertex-e14a38": {"https://www.example.com"},
+}
+
+
 @pytest.mark.parametrize("name", BY_EYE)
 def test_statement_agrees_with_what_the_eye_sees(name: str, wire: dict[str, Recording]) -> None:
     finish, length, names, usage = BY_EYE[name]
@@ -42,6 +51,14 @@ def test_statement_agrees_with_what_the_eye_sees(name: str, wire: dict[str, Reco
     assert (said.choices[0].finish, len(said.choices[0].text)) == (finish, length)
     assert [call.name for call in said.choices[0].calls] == names
     assert said.usage == usage
+
+
+@pytest.mark.parametrize("name", CITED_BY_EYE)
+def test_sources_agree_with_what_the_eye_sees(name: str, wire: dict[str, Recording]) -> None:
+    said = expected(wire[name])
+
+    assert isinstance(said, Reply)
+    assert said.choices[0].cited == CITED_BY_EYE[name]
 
 
 def test_every_recording_says_something(wire: dict[str, Recording]) -> None:

@@ -114,6 +114,7 @@ def router_authenticate(call: Call) -> Awaitable[Identity] | Identity | None:
     """Recognise the credential (`call.presented`) or return None at once to leave it to the next plugin. First.
 
     The claim is synchronous; the work may be awaited. Called before the body is read. Raise `Unauthenticated` to refuse.
+    `call.operation` and `call.asked_path` say what for: `Forbidden` is for who may not.
 
     .. versionadded:: 1
     """

@@ -6,17 +6,15 @@ A whole answer goes the same way as a stream: as blocks that open and close at o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
-from msgspec import Raw, Struct
-from msgspec.structs import replace
+from msgspec import Raw
 
 from router import (
     Citation,
     Event,
     Finish,
-    FinishReason,
     Fold,
     MessageEvent,
     Opaque,
@@ -29,23 +27,14 @@ from router import (
     TextDelta,
     ToolDelta,
     UpstreamUnavailable,
-    Usage,
 )
 from router.wire import anthropic as wire
+from router.wire.anthropic_words import FINISH, merged, usage_of
 
 from .blocks import FAMILY, FORMAT
 from .failures import failure
 from .names import JSON_OUTPUT, client_name
 
-FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 _TIERS = {"standard": "default"}
 
 
@@ -197,47 +186,11 @@ class Answer:
 
     def _count(self, more: wire.Usage | None) -> None:
         if more is not None:
-            self._usage = more if self._usage is None else merged(self._usage, more)
+            self._usage = merged(self._usage, more)
 
     def _ended(self, reason: str | None, sequence: str | None) -> None:
         self._stop_reason = reason or self._stop_reason
         self._stop_sequence = sequence or self._stop_sequence
-
-
-# --- usage -----------------------------------------------------------------------------------------------------------
-
-
-_Counts = TypeVar("_Counts", bound=Struct)
-
-
-def merged(first: _Counts, later: _Counts) -> _Counts:
-    """Both counts, field by field: a later null or zero erases nothing."""
-    changes = {}
-    for name in later.__struct_fields__:
-        old, new = getattr(first, name), getattr(later, name)
-        if isinstance(old, Struct) and isinstance(new, Struct):
-            changes[name] = merged(old, new)
-        elif new or old is None:
-            changes[name] = new
-    return replace(first, **changes)
-
-
-def usage_of(counted: wire.Usage) -> Usage:
-    """The hub's count: `input` includes what was read from the cache and written to it, in classes of five minutes and an hour."""
-    read, written = counted.cache_read_input_tokens or 0, counted.cache_creation_input_tokens or 0
-    split = counted.cache_creation or wire.CacheCreation()
-    hour = split.ephemeral_1h_input_tokens or 0
-    written = max(written, hour + (split.ephemeral_5m_input_tokens or 0))
-    details, tools = counted.output_tokens_details, counted.server_tool_use
-    return Usage(
-        input=(counted.input_tokens or 0) + read + written,
-        output=counted.output_tokens or 0,
-        reasoning=(details.thinking_tokens or 0) if details else 0,
-        cache_read=read,
-        cache_write=written - hour,
-        cache_write_1h=hour,
-        searches=(tools.web_search_requests or 0) if tools else 0,
-    )
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------

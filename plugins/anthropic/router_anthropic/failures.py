@@ -9,20 +9,7 @@ import msgspec
 
 from router import UpstreamError, UpstreamRejected, UpstreamUnauthorized, error_of
 from router.wire.anthropic import ErrorDetail, decode_error
-
-#: what HTTP status each name stands for: in a stream, and in bodies that came with 200, the name is all there is
-STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
+from router.wire.anthropic_words import STATUS
 
 #: Anthropic says these with invalid_request_error alone: the words are all there is to tell them by
 _KINDS = (

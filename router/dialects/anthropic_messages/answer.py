@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from ...errors import UpstreamUnavailable
 from ...wire import anthropic as wire
-from .common import FINISH, cost_members, encode_json, failure, provider_of, usage_of, wants_metadata
+from ...wire.anthropic_words import FINISH
+from .common import cost_members, encode_json, failure, provider_of, told_usage, wants_metadata
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -30,7 +31,7 @@ def read(call: Call, body: bytes) -> None:
     outcome = call.outcome
     outcome.upstream_id = message.id or ""
     if message.usage is not None:
-        outcome.usage = usage_of(message.usage)
+        outcome.usage = told_usage(message.usage)
         outcome.service_tier = message.usage.service_tier
     for block in blocks:
         outcome.output_chars += len(block.text or block.thinking or "")

@@ -6,8 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
 
 from ...errors import RouterError, UpstreamError
 from ...model import FinishReason
@@ -15,6 +13,7 @@ from ...openai_words import charged
 from ...prices import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import anthropic as wire
+from ...wire.anthropic_words import STATUS, usage_of
 from .. import envelopes
 
 if TYPE_CHECKING:
@@ -26,15 +25,6 @@ METADATA_HEADERS = ("X-OpenRouter-Metadata", "X-Router-Metadata", "X-OpenRouter-
 
 # --- stop reasons ----------------------------------------------------------------------------------------------------
 
-FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 #: reasons of Anthropic's own that the hub has no word for: they come back as they were
 _KEPT = ("pause_turn", "model_context_window_exceeded")
 _STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -54,37 +44,11 @@ def stop_reason(reason: FinishReason, native: str | None, stop_sequence: str | N
 # --- usage -----------------------------------------------------------------------------------------------------------
 
 
-def merged(first: Struct | None, later: Struct) -> Any:
-    """Both counts, field by field: a later null or zero erases nothing."""
-    if first is None:
-        return later
-    changes = {}
-    for name in later.__struct_fields__:
-        old, new = getattr(first, name), getattr(later, name)
-        if isinstance(old, Struct) and isinstance(new, Struct):
-            changes[name] = merged(old, new)
-        elif new or old is None:
-            changes[name] = new
-    return replace(first, **changes)
-
-
-def usage_of(counted: wire.Usage) -> Usage:
-    """The hub's count: `input` includes what was read from the cache and written to it."""
-    read, written = counted.cache_read_input_tokens or 0, counted.cache_creation_input_tokens or 0
-    split = counted.cache_creation or wire.CacheCreation()
-    hour = split.ephemeral_1h_input_tokens or 0
-    written = max(written, hour + (split.ephemeral_5m_input_tokens or 0))
-    details, tools = counted.output_tokens_details, counted.server_tool_use
-    return Usage(
-        input=(counted.input_tokens or 0) + read + written,
-        output=counted.output_tokens or 0,
-        reasoning=(details.thinking_tokens or 0) if details else 0,
-        cache_read=read,
-        cache_write=written - hour,
-        cache_write_1h=hour,
-        searches=(tools.web_search_requests or 0) if tools else 0,
-        cost=charged(counted),
-    ).clamped()
+def told_usage(counted: wire.Usage) -> Usage:
+    """The hub's count of what the upstream tells; gateways tell what they charge too."""
+    usage = usage_of(counted)
+    usage.cost = charged(counted)
+    return usage.clamped()
 
 
 _TIERS = {"default": "standard", "auto": "standard"}
@@ -152,20 +116,6 @@ def error_event(error: RouterError, request_id: str) -> bytes:
     return frame(body, "error")
 
 
-#: the HTTP status that each name stands for: in a stream, and in bodies that came with 200, the name is all there is
-_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-
-
 def failure(call: Call, body: bytes) -> UpstreamError:
     """What an error that came with status 200 stands for."""
     candidate = call.candidate
@@ -174,4 +124,4 @@ def failure(call: Call, body: bytes) -> UpstreamError:
         kind = wire.decode_error(body).error.type
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         kind = None
-    return candidate.provider.error(_STATUS.get(kind or "", 500), {}, body)
+    return candidate.provider.error(STATUS.get(kind or "", 500), {}, body)

@@ -14,7 +14,8 @@ from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...events import Event
 from ...sse import Frames, data_of, frame
 from ...wire import anthropic as wire
-from .common import FINISH, cost_members, encode_json, failure, merged, provider_of, usage_of, wants_metadata
+from ...wire.anthropic_words import FINISH, merged
+from .common import cost_members, encode_json, failure, provider_of, told_usage, wants_metadata
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -162,7 +163,7 @@ class Tap:
         if more is None:
             return
         counted = self._usage = merged(self._usage, more)
-        self._call.outcome.usage = usage_of(counted)
+        self._call.outcome.usage = told_usage(counted)
         self._call.outcome.service_tier = counted.service_tier
 
     def _ended(self, reason: str | None) -> None:

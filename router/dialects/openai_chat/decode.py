@@ -14,7 +14,6 @@ from ...model import (
     AnyPart,
     Audio,
     ChatRequest,
-    File,
     Image,
     Message,
     Reasoning,
@@ -29,6 +28,7 @@ from ...model import (
 )
 from ...openai_words import text_of
 from ...wire import openai as wire
+from ..openai_parts import data_url, file_of, image_of, mark
 from .fields import convert
 from .patch import EXTENSIONS
 from .peek import Peeked, shortened
@@ -148,20 +148,13 @@ def _mark(part: AnyPart, cache_control: Raw) -> None:
         part.cache_control = cache_control
 
 
-#: OpenAI's `prompt_cache_breakpoint` in the words of all others
-_BREAKPOINT = Raw(b'{"type":"ephemeral"}')
-
-
 def _parts(given: _Given, place: str) -> list[AnyPart]:
     if isinstance(given.content, str):
         return [Text(text=given.content)]
     parts = []
     for index, each in enumerate(given.content or ()):
         part = _part(each, f"{place}.content[{index}]")
-        if wire.given(each.cache_control):
-            part.cache_control = each.cache_control
-        elif wire.given(each.prompt_cache_breakpoint):
-            part.cache_control = _BREAKPOINT
+        mark(part, each)
         parts.append(part)
     return parts
 
@@ -183,43 +176,15 @@ def _part(given: wire.Part, place: str) -> AnyPart:
         case wire.Part(type="input_audio", input_audio=wire.InputAudio(data=data, format=format)):
             return Audio(data=data_url(data, place)[1] or data, format=format)
         case wire.Part(type="file", file=wire.FileRef() as file):
-            return _file(file, f"{place}.file")
+            return file_of(file, f"{place}.file")
     raise BadRequest(f"{place}.{given.type} is required in a part of type {given.type}", param=f"{place}.{given.type}")
 
 
 def image(given: wire.ImageUrl | str | None, place: str) -> Image:
-    """An image by URL, or the content of a data URL."""
-    url = given.url if isinstance(given, wire.ImageUrl) else given or ""
-    detail = given.detail if isinstance(given, wire.ImageUrl) else None
-    media_type, data = data_url(url, place)
-    if data:
-        return Image(data=data, media_type=media_type, detail=detail)
-    if not url.startswith(("http://", "https://")):
-        raise BadRequest(f"{place} must be an http, https or data URL", param=place)
-    return Image(url=url, detail=detail)
-
-
-def _file(file: wire.FileRef, place: str) -> File:
-    if file.file_id:
-        return File(file_id=file.file_id, filename=file.filename)
-    if file.file_url:
-        return File(url=file.file_url, filename=file.filename)
-    if not file.file_data:
-        raise BadRequest(f"{place} needs one of file_data, file_id and file_url", param=place)
-    if file.file_data.startswith(("http://", "https://")):
-        return File(url=file.file_data, filename=file.filename)
-    media_type, data = data_url(file.file_data, f"{place}.file_data")
-    return File(data=data or file.file_data, media_type=media_type or "application/pdf", filename=file.filename)
-
-
-def data_url(url: str, place: str) -> tuple[str, str]:
-    """Media type and base64 text of a data URL; empty where it is another one. Raises BadRequest where it is not base64."""
-    if not url.startswith("data:"):
-        return "", ""
-    head, comma, data = url[5:].partition(",")
-    if not comma or not head.endswith(";base64"):
-        raise BadRequest(f"{place}: data URLs must be of the form data:<media type>;base64,<data>", param=place)
-    return head.partition(";")[0], data
+    """An image in either form, with its detail or without."""
+    if isinstance(given, wire.ImageUrl):
+        return image_of(given.url, given.detail, place)
+    return image_of(given or "", None, place)
 
 
 def _assistant(given: _Given, extra: dict[str, Raw], place: str) -> Message:

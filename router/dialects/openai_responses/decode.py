@@ -14,8 +14,6 @@ from ...model import (
     AnyPart,
     Audio,
     ChatRequest,
-    File,
-    Image,
     Message,
     Opaque,
     Refusal,
@@ -28,9 +26,9 @@ from ...model import (
 )
 from ...wire import openai
 from ...wire import responses as wire
-from ..openai_chat.decode import data_url
 from ..openai_chat.fields import convert
 from ..openai_chat.patch import EXTENSIONS
+from ..openai_parts import data_url, file_of, image_of, mark
 from .envelope import opened
 from .peek import Peeked, sent_name, stateless
 
@@ -212,9 +210,6 @@ class _Kind(msgspec.Struct):
 
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 
-#: OpenAI's `prompt_cache_breakpoint` in the words of all others
-_BREAKPOINT = Raw(b'{"type":"ephemeral"}')
-
 
 def _parts(content: str | list[wire.Part] | None, place: str) -> list[AnyPart]:
     if isinstance(content, str):
@@ -222,10 +217,7 @@ def _parts(content: str | list[wire.Part] | None, place: str) -> list[AnyPart]:
     parts = []
     for index, each in enumerate(content or ()):
         part = _part(each, f"{place}[{index}]")
-        if openai.given(each.cache_control):
-            part.cache_control = each.cache_control
-        elif openai.given(each.prompt_cache_breakpoint):
-            part.cache_control = _BREAKPOINT
+        mark(part, each)
         parts.append(part)
     return parts
 
@@ -237,7 +229,7 @@ def _part(given: wire.Part, place: str) -> AnyPart:
         case wire.Part(type="refusal"):
             return Refusal(text=given.refusal or given.text or "")
         case wire.Part(type="input_image", image_url=str(url)):
-            return _image(url, given.detail, f"{place}.image_url")
+            return image_of(url, given.detail, f"{place}.image_url")
         case wire.Part(type="input_image", file_id=str()):
             raise BadRequest(
                 f"{place}.file_id: images by file id are only for models that are relayed to OpenAI; send image_url",
@@ -246,7 +238,7 @@ def _part(given: wire.Part, place: str) -> AnyPart:
         case wire.Part(type="input_audio", input_audio=wire.InputAudio(data=data, format=format)):
             return Audio(data=data_url(data, place)[1] or data, format=format)
         case wire.Part(type="input_file"):
-            return _file(given, place)
+            return file_of(given, place)
     if given.type in ("input_image", "input_audio"):
         member = "image_url" if given.type == "input_image" else "input_audio"
         raise BadRequest(f"{place}.{member} is required in a part of type {given.type}", param=f"{place}.{member}")
@@ -255,26 +247,6 @@ def _part(given: wire.Part, place: str) -> AnyPart:
         f" model; got {given.type[:80]!r}",
         param=f"{place}.type",
     )
-
-
-def _image(url: str, detail: str | None, place: str) -> Image:
-    media_type, data = data_url(url, place)
-    if data:
-        return Image(data=data, media_type=media_type, detail=detail)
-    if not url.startswith(("http://", "https://")):
-        raise BadRequest(f"{place} must be an http, https or data URL", param=place)
-    return Image(url=url, detail=detail)
-
-
-def _file(given: wire.Part, place: str) -> File:
-    if given.file_id:
-        return File(file_id=given.file_id, filename=given.filename)
-    if given.file_url:
-        return File(url=given.file_url, filename=given.filename)
-    if not given.file_data:
-        raise BadRequest(f"{place} needs one of file_data, file_id and file_url", param=place)
-    media_type, data = data_url(given.file_data, f"{place}.file_data")
-    return File(data=data or given.file_data, media_type=media_type or "application/pdf", filename=given.filename)
 
 
 # --- tools and formats -----------------------------------------------------------------------------------------------

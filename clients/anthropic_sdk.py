@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import anthropic
@@ -88,6 +88,9 @@ class Messages(Client):
 
     def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
         raise NotImplementedError
+
+    def models(self, page: int) -> Iterator[str]:
+        yield from (model.id for model in self.sdk.models.list(limit=page))
 
     def refused(self, error: Exception) -> Refused:
         assert isinstance(error, anthropic.APIStatusError)

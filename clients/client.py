@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -97,6 +97,10 @@ class Client(ABC):
     @abstractmethod
     def refused(self, error: Exception) -> Refused:
         """Read what was raised."""
+
+    def models(self, page: int) -> Iterator[str]:
+        """The ids of all models, so many at a time where the client has pages. Only SDKs have such a list."""
+        raise NotImplementedError
 
     def out_of_range(self, model: str) -> None:
         """Ask for what the router refuses: a number that is too large, or where the client looks itself, one that is too small."""

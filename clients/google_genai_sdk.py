@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from google import genai
@@ -81,6 +81,9 @@ class Models(Client):
     def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
         found = self.sdk.embed_content(model=model, contents=list(texts)).embeddings
         return [each.values or [] for each in found or ()]
+
+    def models(self, page: int) -> Iterator[str]:
+        yield from ((model.name or "").removeprefix("models/") for model in self.sdk.list(config={"page_size": page}))
 
     def refused(self, error: Exception) -> Refused:
         assert isinstance(error, errors.APIError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import openai
@@ -73,6 +73,9 @@ class Chat(Client):
         plain = self.sdk.embeddings.create(model=model, input=list(texts), encoding_format="float")
         assert [each.embedding for each in plain.data] == found
         return found
+
+    def models(self, page: int) -> Iterator[str]:
+        yield from (model.id for model in self.sdk.models.list())
 
     def refused(self, error: Exception) -> Refused:
         assert isinstance(error, openai.APIStatusError)

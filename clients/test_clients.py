@@ -7,6 +7,7 @@ import re
 import time
 import urllib.request
 from base64 import b64decode
+from itertools import islice
 from uuid import uuid4
 
 import pytest
@@ -110,6 +111,15 @@ def test_leaving_a_stream_ends_it_upstream(client: Client, model: str, stage: St
     while not left(stage, name):
         assert time.monotonic() < asked + 5, "the upstream still talks"  # a second, and a busy machine
         time.sleep(0.02)
+
+
+@pytest.mark.sdks
+def test_models_are_listed_to_the_end(client: Client, stage: Stage) -> None:
+    """Old versions of Anthropic's SDK ask for ever where the next page is the first one again."""
+    ids = list(islice(client.models(page=7), 5000))
+
+    assert len(set(ids)) == len(ids) > 20
+    assert {"echo/echo", stage.models["openai"]} <= set(ids)
 
 
 def left(stage: Stage, name: str) -> bool:

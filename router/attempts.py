@@ -65,10 +65,13 @@ class Attempts:
         """Try the candidates in order. Returns the terminal bytes of the first answer."""
         most = self._max_attempts()
         refused_groups: set[int] = set()
-        for candidate in call.plan.candidates:
+        last = len(call.plan.candidates) - 1
+        for number, candidate in enumerate(call.plan.candidates):
             if candidate.group in refused_groups or len(call.attempts) >= most:
                 continue
-            again = True
+            if number < last and not self._health.available(candidate):
+                continue  # since the plan was made somebody else has found it ill, or is looking
+            again = False
             while True:
                 try:
                     return await self._attempt(call, candidate, sink)
@@ -79,10 +82,9 @@ class Attempts:
                         refused_groups.add(candidate.group)
                     elif not error.falls_over:
                         return self._rest(call, error)
-                    again = again and _again(call.attempts[-1], error) and len(call.attempts) < most
-                    if not again or not await self._pause(error):
+                    if again or len(call.attempts) >= most or not await self._once_more(call.attempts[-1], error):
                         break
-                    again = False
+                    again = True
         return self._rest(call, _last(call))
 
     def _rest(self, call: Call, error: UpstreamError) -> bytes:
@@ -94,11 +96,17 @@ class Attempts:
                 return self._relay.rest(call, attempt.candidate, error)
         raise error
 
-    async def _pause(self, error: UpstreamError) -> bool:
-        """Wait before the same candidate is asked again; False where it wants a longer wait than we give."""
-        if error.retry_after_s is not None and error.retry_after_s > LONGEST_RETRY_AFTER_S:
+    async def _once_more(self, attempt: Attempt, error: UpstreamError) -> bool:
+        """Is the same candidate worth a second try? Waits before it; False where the upstream wants a longer wait than we give, or its
+        provider has had its share of repetitions."""
+        wait_s = error.retry_after_s or self._rng.uniform(*AGAIN_S)
+        if (
+            not _repeatable(attempt, error)
+            or wait_s > LONGEST_RETRY_AFTER_S
+            or not self._health.repeat(attempt.candidate)
+        ):
             return False
-        await asyncio.sleep(error.retry_after_s or self._rng.uniform(*AGAIN_S))
+        await asyncio.sleep(wait_s)
         return True
 
     async def _attempt(self, call: Call, candidate: Candidate, sink: Sink) -> bytes:
@@ -136,7 +144,8 @@ class Attempts:
         try:
             with patience:
                 async with self._hook.router_attempt(call=call, candidate=candidate) as upstream:
-                    call.attempts[-1].opened = True
+                    attempt = call.attempts[-1]
+                    attempt.opened, attempt.exhausted_s = True, candidate.provider.exhausted(upstream.headers)
                     return await self._relay.answer(call, upstream, sink, patience)
         except TimeoutError as error:
             if not patience.rung:
@@ -182,8 +191,8 @@ class Patience(Timeout):
             self._alarms.set(self)
 
 
-def _again(attempt: Attempt, error: UpstreamError) -> bool:
-    """Is the same candidate worth a second try? Where there was no connection, or it had a fault of its own before it answered."""
+def _repeatable(attempt: Attempt, error: UpstreamError) -> bool:
+    """There was no connection, or the upstream had a fault of its own before it answered."""
     return error.again and not attempt.opened and not 400 <= error.upstream_status < 500
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -106,7 +106,8 @@ class Head(Struct, kw_only=True):
     `decoded` is where the dialect keeps what `peek` has already decoded, for its own `decode`. `unknown` names top-level members that
     the contract does not know. `renamed` maps tool names that were shortened for upstreams to those that the client sent.
     `exclude_reasoning`: the client does not want to see thinking. `hub_only`: the body cannot be relayed as it is.
-    `capped`: `max_tokens` is a bound that this surface makes clients name; a model that writes less serves them too.
+    `capped`: `max_tokens` is a bound that this surface makes clients name; a model that writes less serves them too. `compress`: a
+    prompt that is too long for its model will be made to fit.
     """
 
     members: dict[str, Raw] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Head(Struct, kw_only=True):
     exclude_reasoning: bool = False
     hub_only: bool = False
     capped: bool = False
+    compress: bool = False
     decoded: Any = None
 
 
@@ -192,20 +194,22 @@ class Candidate(Struct, kw_only=True):
 class Plan(Struct, kw_only=True):
     """Where a call may go, in order, and why not elsewhere.
 
-    `filtered` explains (api.md 18.9). `refusal` is what the client is told
-    where there are no candidates at all.
+    `filtered` names what was excluded and `moved` what changed its place, both with the reason (api.md 18.9); `strategy` says what
+    decided the order. `refusal` is what the client is told where there are no candidates at all.
     """
 
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: Sequence[Candidate] = ()
     strategy: str = "direct"
     filtered: list[dict[str, str]] = field(default_factory=list)
+    moved: list[dict[str, str]] = field(default_factory=list)
     total: int = 0
     refusal: RouterError | None = None
 
 
 class Attempt(Struct, kw_only=True):
     """One try at one candidate. `latency_s` to the first content or the end; `error` None for success; `opened`: the upstream has
-    answered with success, whatever came then; `called_tool`: the answer ended in a tool call, None where no tools were offered."""
+    answered with success, whatever came then; `called_tool`: the answer ended in a tool call, None where no tools were offered;
+    `exhausted_s`: the upstream said that it takes nothing more for so many seconds."""
 
     candidate: Candidate
     started_s: float
@@ -216,6 +220,7 @@ class Attempt(Struct, kw_only=True):
     error: UpstreamError | None = None
     output_tokens: int = 0
     called_tool: bool | None = None
+    exhausted_s: float | None = None
 
 
 class Outcome(Struct, kw_only=True):
@@ -312,6 +317,7 @@ class Call:
         "outcome",
         "outgoing",
         "path",
+        "pipeline",
         "plan",
         "presented",
         "query",
@@ -381,6 +387,8 @@ class Call:
         self.charge: int | None = None
         #: what `X-OpenRouter-Metadata` asks for (api.md 18.9), printed into the answer; None where nobody asked
         self.metadata: dict[str, Any] | None = None
+        #: what plugins did to the call, for explanations (api.md 18.9): objects with type, name, summary and data
+        self.pipeline: list[dict[str, Any]] = []
         self.dropped: list[str] = []
         self.warnings: list[str] = []
         self.rate_limit: tuple[int, int, int] | None = None

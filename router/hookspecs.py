@@ -143,11 +143,23 @@ async def router_admit(call: Call) -> None:
 
 
 @hookspec
+def router_request_plugins() -> Sequence[str]:
+    """Return the ids by which requests may ask for this plugin (`plugins: [{"id": …}]`, `transforms`). All; synchronous.
+
+    Whoever is asked for finds its entry in `call.head.plugins`. An id that nobody returns is refused with 400, one of the contract's
+    with 501 `not_configured`: so return it only where the plugin is set up.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
 def router_transform(call: Call) -> Transform | None:
     """Say that you will change the request: return `async (ChatRequest) -> ChatRequest`, or None. All; synchronous.
 
-    A call that somebody transforms leaves the raw lane. Not asked for operations other than chat (embeddings, moderations, …), which
-    have no `ChatRequest`: `router_admit` sees those.
+    `call.plan` is set. A call that somebody transforms leaves the raw lane. Not asked for operations other than chat (embeddings,
+    moderations, …), which have no `ChatRequest`: `router_admit` sees those.
 
     .. versionadded:: 1
     """

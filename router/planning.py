@@ -59,6 +59,8 @@ class Table:
         self._bare: dict[str, list[str]] = {}
         self._passed: dict[str, Entry] = {}
         self._discovered: dict[str, list[Model]] = {}
+        #: what routing has made of lists of names; whatever changes the table empties it
+        self.pools: dict[tuple[str, ...], Any] = {}
         for provider in providers.values():
             self._add_all(provider, catalogue_of(provider))
         for id, own in settings.models.items():
@@ -67,6 +69,7 @@ class Table:
     def discovered(self, provider: Provider, models: list[Model]) -> None:
         """Take in what an upstream lists. Facts of the catalogue stand where the list has no price, those of the configuration always;
         what is no longer listed goes."""
+        self.pools.clear()
         kept = {model.id for model in models}
         self.changes += 1
         for old in self._discovered.get(provider.slug, []):
@@ -87,7 +90,7 @@ class Table:
         if found := self._exact(name):
             return [Named(entry=entry) for entry in found]
         base, _, variant = name.rpartition(":")
-        if variant in VARIANTS and base and (found := self._exact(base)):
+        if variant in VARIANTS and base and (found := self._exact(base) or self._as_list(self._pass_through(base))):
             return [Named(entry=entry, variant=variant) for entry in found]
         if (passed := self._pass_through(name)) is not None:
             return [Named(entry=passed)]
@@ -276,16 +279,19 @@ class Planner:
         """The plan, with at least one candidate. Raises NotFound or NoEndpoint, saying what was in the way."""
         hook = self._hook
         plan = call.plan = Plan()
-        if call.dialect.through_hub:
-            call.transforms = hook.router_transform(call=call)
-            call.filters = hook.router_filter(call=call)
-        candidates = [candidate for group in hook.router_candidates(call=call) for candidate in group]
+        answers = hook.router_candidates(call=call)
+        # One answer is handed on as it is: it may know more of its candidates than a list does.
+        candidates = answers[0] if len(answers) == 1 else [candidate for answer in answers for candidate in answer]
         if candidates:
             plan.total = len(candidates)
             ranked = hook.router_rank(call=call, candidates=candidates)
-            plan.candidates = list(candidates if ranked is None else ranked)
+            plan.candidates = candidates if ranked is None else ranked
         if not plan.candidates:
             raise plan.refusal or NotFound(f"nobody serves {call.head.model!r}", code="model_not_found", param="model")
+        if not call.dialect.through_hub:
+            return plan
+        call.filters = hook.router_filter(call=call)
+        call.transforms = hook.router_transform(call=call)
         if call.transforms:
             request = call.dialect.decode(call.head)
             for transform in call.transforms:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
@@ -220,6 +221,11 @@ class Provider:
     def error(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
         """What went wrong, of an answer that is not 2xx. Pure. The default reads the forms that most upstreams use."""
         return error_of(status, headers, body)
+
+    def exhausted(self, headers: Headers) -> float | None:
+        """For how many seconds the upstream takes nothing more of this credential, by the headers of an answer; None where something is
+        left. Pure but for the wall clock. The default reads the forms of OpenAI and Anthropic."""
+        return exhausted_of(headers)
 
     def embed(self, request: EmbedRequest) -> Outgoing:
         """The upstream's request for these vectors. Pure. Raises BadRequest where it cannot be expressed."""
@@ -538,6 +544,37 @@ def retry_after(headers: Headers) -> float | None:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except ValueError:
         return None
+
+
+#: what is left, and when it comes back: OpenAI's (durations such as 6m0s) and its likenesses', Anthropic's (RFC 3339)
+_LEFT = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+#: longer than this nobody is believed
+LONGEST_EXHAUSTED_S = 3600.0
+
+
+def exhausted_of(headers: Headers) -> float | None:
+    """Seconds until something is left again, of an answer whose headers say that nothing is; None where they do not."""
+    waits = [_reset(headers.get(reset)) for left, reset in _LEFT if headers.get(left) == "0"]
+    return min(max(waits), LONGEST_EXHAUSTED_S) if waits else None
+
+
+def _reset(value: str | None) -> float:
+    """Seconds from now: a number, a duration, or a date."""
+    if (seconds := _number(value)) is not None:
+        return max(seconds, 0.0)
+    if parts := _DURATION.findall(value or ""):
+        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    try:
+        return max(datetime.fromisoformat(value or "").timestamp() - time.time(), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def _number(value: str | None) -> float | None:

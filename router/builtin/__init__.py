@@ -10,9 +10,11 @@ from .auth import Auth
 from .catalogue import Catalogue
 from .choices import Choices
 from .compat import Compat
+from .compression import Compression
 from .limits import Limits
 from .metrics import Metrics
 from .pricing import Pricing
+from .requested import Requested
 from .responses import Responses
 from .routing import Routing
 from .upstream import Send
@@ -24,8 +26,10 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "routing": Routing,
     "metrics": Metrics,
     "catalogue": Catalogue,
+    "compression": Compression,
     "compat": Compat,
     "responses": Responses,
+    "requested": Requested,
     "limits": Limits,
     "auth": Auth,
 }

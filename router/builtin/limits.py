@@ -7,7 +7,6 @@ between, so a limit is exact however many calls come at once. One set of counter
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..call import Call, Identity
@@ -15,6 +14,7 @@ from ..errors import RateLimited
 from ..hookspecs import hookimpl
 from ..settings import LimitSettings
 from ..store.generations import SECONDS_A_DAY, day_of
+from ..windows import Window
 
 if TYPE_CHECKING:
     from ..server import Server
@@ -37,59 +37,6 @@ class Effective(NamedTuple):
 UNLIMITED = Effective()
 
 
-class Window:
-    """A sum over the last 60 seconds, in buckets of one second. `now_s` is monotonic."""
-
-    __slots__ = ("_buckets", "total")
-
-    def __init__(self) -> None:
-        #: [second, amount], oldest first
-        self._buckets: deque[list[int]] = deque()
-        self.total = 0
-
-    def sum(self, now_s: float) -> int:
-        """What lies in the window now."""
-        buckets = self._buckets
-        while buckets and buckets[0][0] <= now_s - WINDOW_S:
-            self.total -= buckets.popleft()[1]
-        return self.total
-
-    def add(self, now_s: float, amount: int) -> None:
-        """Count something now."""
-        self.sum(now_s)
-        second = math.floor(now_s)
-        if self._buckets and self._buckets[-1][0] == second:
-            self._buckets[-1][1] += amount
-        else:
-            self._buckets.append([second, amount])
-        self.total += amount
-
-    def correct(self, then_s: float, difference: int) -> None:
-        """Change what was counted then, if it is still in the window."""
-        second = math.floor(then_s)
-        for bucket in reversed(self._buckets):
-            if bucket[0] == second:
-                bucket[1] += difference
-                self.total += difference
-                return
-
-    def wait(self, now_s: float, most: int) -> float:
-        """Seconds until the window holds no more than `most`."""
-        total = self.sum(now_s)
-        for second, amount in self._buckets:
-            if total <= most:
-                break
-            total -= amount
-            until = second + WINDOW_S - now_s
-            if total <= most:
-                return max(0.0, until)
-        return 0.0 if total <= most else float(WINDOW_S)
-
-    def empty_in(self, now_s: float) -> float:
-        """Seconds until nothing is left in the window."""
-        return self._buckets[-1][0] + WINDOW_S - now_s if self._buckets else 0.0
-
-
 class Counters:
     """What one key has done lately."""
 
@@ -99,8 +46,8 @@ class Counters:
         self._identity: Identity | None = None
         self._defaults: LimitSettings | None = None
         self._limits = UNLIMITED
-        self.requests = Window()
-        self.tokens = Window()
+        self.requests = Window(WINDOW_S)
+        self.tokens = Window(WINDOW_S)
         self.parallel = 0
         #: requests by UTC day; a clock that goes back finds the old day's number again
         self.by_day = by_day

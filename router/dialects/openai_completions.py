@@ -25,7 +25,7 @@ from .openai_chat.common import DONE, usage_object
 from .openai_chat.fields import FIELDS as CHAT
 from .openai_chat.fields import MAX_COUNT, Check, boolean, convert, integer, text
 from .openai_chat.patch import EXTENSIONS
-from .openai_chat.peek import PARAMETERS, PLUGINS, read_members, routing, wanted_plugins
+from .openai_chat.peek import PARAMETERS, read_members, routing, wanted_plugins
 
 if TYPE_CHECKING:
     from ..call import Call, Candidate
@@ -33,18 +33,15 @@ if TYPE_CHECKING:
 
 
 class OpenAICompletions(Dialect):
-    """`POST /completions`. `plugins` are the ids that requests may name; the server adds those of router plugins."""
+    """`POST /completions`."""
 
     name = "openai.completions"
     api_type = "completions"
     paths = (Path("/completions"),)
 
-    def __init__(self, plugins: frozenset[str] = PLUGINS) -> None:
-        self.plugins = plugins
-
     def peek(self, body: bytes, path: Mapping[str, str], operation: str) -> Head:
         """Read what routing needs and check every scalar. Raises BadRequest with `param`."""
-        return peek(body, self.plugins)
+        return peek(body)
 
     def patch(self, call: Call, candidate: Candidate) -> bytes:
         """Raw lane: the body for this candidate."""
@@ -126,7 +123,7 @@ class Peeked(Struct, kw_only=True):
     prompt: Prompt
 
 
-def peek(body: bytes, plugins: frozenset[str]) -> Head:
+def peek(body: bytes) -> Head:
     """The head of a request. Raises BadRequest."""
     members = read_members(body)
     values: dict[str, Any] = {}
@@ -137,11 +134,11 @@ def peek(body: bytes, plugins: frozenset[str]) -> Head:
     prompt = _prompt(members.get("prompt", Raw(b"null")))
     head = Head(members=members, unknown=unknown, decoded=Peeked(values=values, prompt=prompt))
     routing(head, values)
-    wanted_plugins(head, values, plugins)
+    wanted_plugins(head, values)
     if values.get("best_of", head.n) < head.n:
         raise BadRequest("best_of must be at least n", param="best_of")
     head.max_tokens = values.get("max_tokens")
-    head.needs = (PARAMETERS & values.keys()) | ({"max_tokens"} if head.max_tokens else frozenset())
+    head.needs = frozenset(PARAMETERS & values.keys()) | ({"max_tokens"} if head.max_tokens else frozenset())
     head.prompt_tokens = _tokens(prompt)
     return head
 

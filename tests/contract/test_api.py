@@ -180,9 +180,10 @@ async def test_the_health_of_a_provider_is_that_of_its_circuits(router: Running,
     upstream.will(json_answer(WHOLE))
     await router.post(CHAT, ASK)
     before = await status()
-    upstream.will(json_answer({"error": {"message": "no"}}, status=401))
+    upstream.will(json_answer({"error": {"message": "not this model"}}, status=403))
     await router.post(CHAT, ASK | {"model": "fake/other"})
     half = await status()
+    upstream.will(json_answer({"error": {"message": "no such key"}}, status=401))
     await router.post(CHAT, ASK)
     after = await status()
 

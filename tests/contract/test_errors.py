@@ -103,10 +103,14 @@ REFUSED = {
         code="no_endpoints",
         members={"provider": {"zdr": True}},
         words="data_policy:zdr",
-        availability="constraint_filtered",
+        availability="privacy_restricted",
     ),
     "a plugin that is not there": Refused(
-        kind="not_implemented", code="not_configured", members={"model": "echo/echo:online"}, words="web plugin"
+        kind="not_implemented",
+        code="not_configured",
+        members={"model": "echo/echo:online"},
+        param="plugins",
+        words="plugin 'web'",
     ),
     "a provider without a key": Refused(
         kind="provider_overloaded", members={"model": "keyless/gpt-4.1"}, words="api_key"
@@ -217,6 +221,7 @@ async def test_what_upstreams_say(
 
     for stream in (False, True):
         model = f"fake/m-{stream}"
+        router.server.health.reset()
         got = await router.post(CHAT, ASK | {"model": model, "stream": stream})
 
         error = await openai_error(got, kind)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.builtin.limits import WINDOW_S, Window
+from router.builtin.limits import WINDOW_S
 from router.call import Call, Identity
 from router.errors import RateLimited, UpstreamUnavailable
 from router.ledger import UNLIMITED
 from router.prices import Usage
+from router.windows import Window
 
 from .desk import DAY, Desk, StillClock, opened
 
@@ -231,7 +232,7 @@ async def test_without_limits_the_numbers_are_huge(desk: Desk) -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 5), st.integers(0, 20)), max_size=60))
 def test_a_window_is_the_sum_of_the_last_sixty_seconds(steps: list[tuple[float, int, int]]) -> None:
-    window, now, all_of_it = Window(), 100.0, []
+    window, now, all_of_it = Window(WINDOW_S), 100.0, []
     for pause, amount, most in steps:
         now += pause
         window.add(now, amount)
@@ -250,7 +251,7 @@ def test_a_window_is_the_sum_of_the_last_sixty_seconds(steps: list[tuple[float, 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 50), st.integers(-50, 50)), max_size=30))
 def test_corrections_leave_nothing_behind(steps: list[tuple[float, int, int]]) -> None:
-    window, now = Window(), 0.0
+    window, now = Window(WINDOW_S), 0.0
     for pause, amount, difference in steps:
         now += pause
         window.add(now, amount)

@@ -10,7 +10,7 @@ from ...call import Head
 from ...errors import BadRequest
 from ...wire import anthropic as wire
 from ..openai_chat.fields import convert
-from ..openai_chat.peek import MAX_TOOL_NAME, PLUGINS, read_members, shortened, wanted_plugins
+from ..openai_chat.peek import MAX_TOOL_NAME, read_members, shortened, wanted_plugins
 from .fields import FIELDS, own_tool
 
 #: what a part that is not text counts as, in tokens: an image of the largest size that is not made smaller, some pages of a document
@@ -75,7 +75,7 @@ def _routing(head: Head, values: dict[str, Any]) -> None:
     head.trace = get("trace", {})
     if (metadata := get("metadata")) is not None:
         head.user = metadata.user_id
-    wanted_plugins(head, values, PLUGINS)
+    wanted_plugins(head, values)
 
 
 def _lengths(head: Head, values: dict[str, Any]) -> None:

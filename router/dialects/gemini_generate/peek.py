@@ -15,7 +15,7 @@ from ...errors import BadRequest
 from ...model import ReasoningConfig
 from ...wire import gemini as wire
 from ..openai_chat.fields import MAX_NAME_CHARS, MAX_TOOLS, convert
-from ..openai_chat.peek import MESSAGE_TOKENS, PLUGINS, routing, size_of, wanted_plugins
+from ..openai_chat.peek import MESSAGE_TOKENS, routing, size_of, wanted_plugins
 from . import fields
 from .common import given
 from .marks import MARK
@@ -50,8 +50,8 @@ class Peeked(Struct, kw_only=True):
     reasoning: ReasoningConfig | None = None
 
 
-def peek(body: bytes, model: str, operation: str, plugins: frozenset[str] = PLUGINS) -> Head:
-    """The head of a request. `plugins` are the ids that routerConfig may name. Raises BadRequest."""
+def peek(body: bytes, model: str, operation: str) -> Head:
+    """The head of a request. Raises BadRequest."""
     raw, members = read_members(body)
     if operation == "count_tokens" and "generateContentRequest" in members:
         members = _inner(members["generateContentRequest"])
@@ -59,7 +59,7 @@ def peek(body: bytes, model: str, operation: str, plugins: frozenset[str] = PLUG
     peeked = head.decoded = Peeked(members=members)
     values = fields.router_config(members["routerConfig"]) if "routerConfig" in members else {}
     routing(head, values | {"model": model_of(model)})
-    wanted_plugins(head, values, plugins)
+    wanted_plugins(head, values)
     head.stream = operation == "stream"
     _config(head, peeked)
     _tools(head, peeked)

@@ -36,12 +36,9 @@ class OpenAIChat(Dialect):
     name = "openai.chat"
     paths = (Path("/chat/completions"),)
 
-    def __init__(self, plugins: frozenset[str] = peek.PLUGINS) -> None:
-        self.plugins = plugins
-
     def peek(self, body: bytes, path: Mapping[str, str], operation: str) -> Head:
         """Read what routing needs and check every scalar. Raises BadRequest with `param`."""
-        return peek.peek(body, self.plugins)
+        return peek.peek(body)
 
     def patch(self, call: Call, candidate: Candidate) -> bytes:
         """Raw lane: the body for this candidate."""

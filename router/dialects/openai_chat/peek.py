@@ -17,8 +17,6 @@ from ...openai_words import reasoning_config
 from ...wire import openai as wire
 from .fields import FIELDS, convert
 
-#: plugin ids of the contract; a router plugin may register more
-PLUGINS = frozenset({"web", "file-parser", "response-healing", "context-compression", "auto-router", "moderation"})
 #: names of plugins in `transforms` that are not their ids
 TRANSFORMS = {"middle-out": "context-compression"}
 MAX_TOOL_NAME = 64
@@ -45,8 +43,8 @@ class Peeked(Struct, kw_only=True):
     replays_reasoning: bool = False
 
 
-def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
-    """The head of a request. `plugins` are the ids that `plugins` and `transforms` may name. Raises BadRequest."""
+def peek(body: bytes) -> Head:
+    """The head of a request. Raises BadRequest."""
     members = read_members(body)
     values: dict[str, Any] = {}
     unknown: list[str] = []
@@ -61,7 +59,7 @@ def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
     head = Head(members=members, unknown=unknown)
     peeked = head.decoded = Peeked(values=values, reasoning=reasoning_config(members))
     routing(head, values)
-    wanted_plugins(head, values, plugins)
+    wanted_plugins(head, values)
     _lengths(head, values)
     _features(head, peeked)
     _messages(head, peeked)
@@ -114,21 +112,12 @@ def routing(head: Head, values: dict[str, Any]) -> None:
         raise BadRequest(f"there is no preset {preset!r}", param="preset")
 
 
-def wanted_plugins(head: Head, values: dict[str, Any], known: frozenset[str]) -> None:
-    """Take the plugins that the request names. Raises BadRequest where there is no such plugin."""
-    wanted = [*values.get("plugins", ())]
-    for name in values.get("transforms", ()):
-        id = TRANSFORMS.get(name, name)
-        if id not in known:
-            raise BadRequest(f"transforms: there is no {name[:80]!r}", param="transforms")
-        wanted.append({"id": id})
-    for index, each in enumerate(wanted):
-        if each["id"] not in known:
-            raise BadRequest(
-                f"plugins[{index}].id: there is no plugin {each['id'][:80]!r}; known are {', '.join(sorted(known))}",
-                param=f"plugins[{index}].id",
-            )
-    head.plugins = [each for each in wanted if each.get("enabled") is not False]
+def wanted_plugins(head: Head, values: dict[str, Any]) -> None:
+    """Take the plugins that the request names, in `plugins` or `transforms`. Whether there are such is not for a dialect to say."""
+    wanted = [each for each in values.get("plugins", ()) if each.get("enabled") is not False]
+    head.plugins = wanted + [
+        {"id": TRANSFORMS.get(name, name), "member": "transforms"} for name in values.get("transforms", ())
+    ]
 
 
 def _lengths(head: Head, values: dict[str, Any]) -> None:

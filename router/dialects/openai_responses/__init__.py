@@ -22,7 +22,6 @@ from ...events import Reply
 from ...model import ChatRequest
 from ..base import Dialect, Flow, Path
 from ..openai_chat import common
-from ..openai_chat.peek import PLUGINS
 from . import answer, encode, peek
 from .decode import decode
 from .patch import patch
@@ -34,18 +33,15 @@ if TYPE_CHECKING:
 
 
 class OpenAIResponses(Dialect):
-    """`POST /responses`. `plugins` are the ids that requests may name; the server adds those of router plugins."""
+    """`POST /responses`."""
 
     name = "openai.responses"
     api_type = "responses"
     paths = (Path("/responses"),)
 
-    def __init__(self, plugins: frozenset[str] = PLUGINS) -> None:
-        self.plugins = plugins
-
     def peek(self, body: bytes, path: Mapping[str, str], operation: str) -> Head:
         """Read what routing needs and check every scalar. Raises BadRequest with `param`."""
-        return peek.peek(body, self.plugins)
+        return peek.peek(body)
 
     def patch(self, call: Call, candidate: Candidate) -> bytes:
         """Raw lane: the body for this candidate."""

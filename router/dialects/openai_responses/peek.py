@@ -17,7 +17,6 @@ from ..openai_chat.peek import (
     MESSAGE_TOKENS,
     PARAMETERS,
     PART_TOKENS,
-    PLUGINS,
     TRANSFORMS,
     read_members,
     routing,
@@ -72,14 +71,14 @@ class Peeked(Struct, kw_only=True):
     kept: Kept | None = None
 
 
-def peek(body: bytes, plugins: frozenset[str] = PLUGINS) -> Head:
-    """The head of a request. `plugins` are the ids that `plugins` and `transforms` may name. Raises BadRequest."""
+def peek(body: bytes) -> Head:
+    """The head of a request. Raises BadRequest."""
     members = read_members(body)
     values, unknown = checked(members)
     head = Head(members=members, unknown=unknown)
     peeked = head.decoded = Peeked(values=values, reasoning=_reasoning(values))
     routing(head, values)
-    wanted_plugins(head, values, plugins)
+    wanted_plugins(head, values)
     head.max_tokens = values.get("max_output_tokens")
     _features(head, peeked)
     _input(head, peeked)

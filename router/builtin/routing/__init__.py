@@ -1,0 +1,215 @@
+"""Our routing policy: which endpoints a call could go to, which of them may serve it, and in which order (api.md 18).
+
+`pools` knows what names come to, `fitness` what is excluded and why, `order` what goes first, `sticky` where a conversation stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ...call import Attempt, Call, Candidate, Identity, Preferences
+from ...errors import BadRequest, UpstreamUnauthorized
+from ...hookspecs import hookimpl
+from ...planning import AUTO, Named
+from .fitness import NO_PREFERENCES, fits, listed, suitable
+from .order import Order, strategy_of
+from .pools import Choice, Pool, Suitable
+from .refusals import refusal
+from .sticky import Sticky
+
+if TYPE_CHECKING:
+    from ...server import Server
+
+#: lists of names whose pools are kept
+KEPT_POOLS = 5000
+
+
+class Routing:
+    """Candidates from the table of models; health, preferences and prices decide the order."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._order = Order(server)
+        self._sticky = Sticky(server.clock.monotonic)
+        self._turn = 0
+
+    @hookimpl(trylast=True)
+    def router_candidates(self, call: Call) -> Sequence[Candidate]:
+        """All endpoints of all models that the request names, in the order of the models."""
+        head, table = call.head, self._server.table
+        names = (head.model, *head.models) if head.models else (head.model,)
+        pool: Pool | None = table.pools.get(names)
+        if pool is None:
+            wanted = [name for name in names if name] or [self._default(call.identity)]
+            found = [named for name in wanted for named in self._find(call, name)]
+            pool = Pool.named(found)
+            if found and not pool:  # the variant of its name leaves nothing
+                call.plan.refusal = refusal(call, Suitable([]), table.nearest(head.model))
+            if found and names[0] and AUTO.isdisjoint(wanted) and call.plan.refusal is None:
+                if len(table.pools) >= KEPT_POOLS:
+                    table.pools.clear()
+                table.pools[names] = pool
+        return pool
+
+    @hookimpl(trylast=True)
+    def router_rank(self, call: Call, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Those that may serve the call, best first."""
+        plan, pool = call.plan, Pool.of(candidates)
+        found = suitable(call, pool)
+        plan.filtered = found.filtered
+        if not found.choices:
+            plan.refusal = refusal(call, found, self._server.table.nearest(call.head.model))
+            return []
+        choices = self._arranged(call, found.choices)
+        if not self._server.health.calm:
+            return self._usable(call, choices)
+        if len(choices) == 1 and len(choices[0].candidates) == 1:
+            return choices[0].candidates
+        return [candidate for choice in choices for candidate in self._in_turn(choice.candidates)]
+
+    @hookimpl
+    def router_attempted(self, call: Call, attempt: Attempt) -> None:
+        """Conversations stay with who served them, or leave who failed."""
+        self._sticky.attempted(call, attempt)
+
+    # --- names ---
+
+    def _default(self, identity: Identity | None) -> str:
+        default = (identity.default_model if identity else None) or self._server.settings.routing.default_model
+        if not default:
+            raise BadRequest(
+                "the request names no model, and neither this key nor routing.default_model gives one", param="model"
+            )
+        return default
+
+    def _find(self, call: Call, name: str) -> list[Named]:
+        table = self._server.table
+        if name in AUTO:
+            return self._auto(call)
+        found = table.find(name)
+        if not found:
+            call.plan.refusal = call.plan.refusal or table.why_not(name)
+        return found
+
+    def _auto(self, call: Call) -> list[Named]:
+        """The first of the models for `auto` that this call fits, or else the first."""
+        names = self._server.settings.routing.auto_models
+        if not names:
+            call.plan.refusal = BadRequest("'auto' needs routing.auto_models in the configuration", param="model")
+        found = [named for name in names for named in self._server.table.find(name)]
+        allowed = next((each.get("allowed_models") for each in call.head.plugins if each["id"] == "auto-router"), None)
+        if isinstance(allowed, list):
+            found = [each for each in found if any(fnmatchcase(each.entry.id, str(glob)) for glob in allowed)]
+        fitting = [named for named in found if any(fits(call, endpoint) for endpoint in named.entry.endpoints)]
+        return (fitting or found)[:1]
+
+    # --- order ---
+
+    def _arranged(self, call: Call, choices: list[Choice]) -> list[Choice]:
+        """Best first inside each model; the models stay in the order of the request unless it wants them mixed."""
+        preferences = call.head.preferences or NO_PREFERENCES
+        routing = self._server.settings.routing
+        strategy = strategy_of(call, choices[0], preferences, routing.sort, deterministic=routing.deterministic)
+        call.plan.strategy = strategy
+        if len(choices) > 1:
+            ordered: list[Choice] = []
+            for group in _groups(choices, mixed=call.head.route == "sort" or _mixed(preferences)):
+                ordered.extend(self._group(call, strategy, group, preferences))
+            choices = ordered
+        if preferences.allow_fallbacks is False:
+            first = choices[0]
+            choices = [each for each in choices if each is first or listed(each.endpoint, preferences.order)]
+        return choices
+
+    def _group(self, call: Call, strategy: str, choices: list[Choice], preferences: Preferences) -> list[Choice]:
+        """The endpoints of one model."""
+        choices = self._order.of(strategy, choices, preferences.order)
+        if len(choices) == 1:
+            return choices
+        moved = call.plan.moved
+        if preferences.preferred_max_latency is not None or preferences.preferred_min_throughput is not None:
+            slow = {id(each): reason for each in choices if (reason := self._order.slow(each, preferences))}
+            choices = _last(choices, slow, moved)
+        if strategy == "balanced" and not self._server.health.calm:
+            choices = self._by_health(choices, moved)
+        if not preferences.order and (stay := self._sticky.first(call, choices)) is not None:
+            choices = _first(choices, stay, "the conversation's prompt is cached there", moved)
+        return choices
+
+    def _by_health(self, choices: list[Choice], moved: list[dict[str, str]]) -> list[Choice]:
+        """Endpoints that lately failed go last; one whose circuit is half open goes first, to be looked at once."""
+        health, now = self._server.health, self._server.clock.monotonic()
+        circuits = {id(each): [health.circuit(candidate) for candidate in each.candidates] for each in choices}
+        shaky = {
+            id(each): "a significant outage in the last 30 s"
+            for each in choices
+            if all(circuit.shaky(now) for circuit in circuits[id(each)])
+        }
+        choices = _last(choices, shaky, moved)
+        due = next((each for each in choices if any(circuit.due(now) for circuit in circuits[id(each)])), None)
+        return choices if due is None else _first(choices, due, "looking whether it is well again", moved)
+
+    def _usable(self, call: Call, choices: list[Choice]) -> list[Candidate]:
+        """The candidates whose circuit lets a call through; where none does, the one that was opened least recently."""
+        health, now = self._server.health, self._server.clock.monotonic()
+        candidates = [candidate for choice in choices for candidate in self._in_turn(choice.candidates)]
+        usable = [candidate for candidate in candidates if health.circuit(candidate).allows(now)]
+        if len(usable) < len(candidates):
+            kept = {id(candidate) for candidate in usable}
+            call.plan.filtered = call.plan.filtered + [
+                {"endpoint": f"{each.endpoint.tag}: {each.endpoint.model_id}", "reason": "health: its circuit is open"}
+                for each in candidates
+                if id(each) not in kept
+            ]
+        if usable:
+            return usable
+        known = [each for each in candidates if not health.circuit(each).disabled]
+        if not known:
+            slugs = ", ".join(sorted({candidate.provider.slug for candidate in candidates}))
+            raise UpstreamUnauthorized(
+                f"the provider {slugs} refused our credential; correct it in the configuration and reload"
+            )
+        return [min(known, key=lambda each: health.circuit(each).opened_s)]
+
+    def _in_turn(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The credentials of an endpoint, beginning with another one each time."""
+        if len(candidates) == 1:
+            return candidates
+        self._turn += 1
+        first = self._turn % len(candidates)
+        return candidates[first:] + candidates[:first]
+
+
+def _groups(choices: list[Choice], *, mixed: bool) -> list[list[Choice]]:
+    if mixed or choices[0].group == choices[-1].group:
+        return [choices]
+    groups: dict[int, list[Choice]] = {}
+    for each in choices:
+        groups.setdefault(each.group, []).append(each)
+    return list(groups.values())
+
+
+def _mixed(preferences: Preferences) -> bool:
+    return isinstance(preferences.sort, dict) and preferences.sort.get("partition") == "none"
+
+
+def _last(choices: list[Choice], why: dict[int, str], moved: list[dict[str, str]]) -> list[Choice]:
+    """Those with a reason behind the others, each side in its order."""
+    if not why or len(why) == len(choices):
+        return choices
+    moved.extend(
+        {"endpoint": each.name, "to": "the end", "reason": why[id(each)]} for each in choices if id(each) in why
+    )
+    return [each for each in choices if id(each) not in why] + [each for each in choices if id(each) in why]
+
+
+def _first(choices: list[Choice], first: Choice, why: str, moved: list[dict[str, str]]) -> list[Choice]:
+    if choices[0] is first:
+        return choices
+    moved.append({"endpoint": first.name, "to": "the front", "reason": why})
+    return [first, *(each for each in choices if each is not first)]
+
+
+__all__ = ["Routing"]

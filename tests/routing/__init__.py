@@ -1,0 +1,1 @@
+"""Routing: which endpoint is asked, when, and why."""

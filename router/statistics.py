@@ -27,6 +27,9 @@ STALE_S = 1.0
 FEWEST_CALLS = 10
 MOST = 10_000
 
+#: decides which values of a crowd are kept
+_chance = random.Random(1).random
+
 
 class Statistics:
     """All endpoints. `clock` gives monotonic seconds; percentiles are named by numbers from 1 to 100."""
@@ -60,17 +63,13 @@ class Statistics:
     def latency(self, endpoint: Endpoint, percentile: int = 50, seconds: float = SLIDING_S) -> float | None:
         """Within so many seconds `percentile` % of the recent answers had begun; None where nothing was measured. What came in within
         the last second may not be in it yet."""
-        measured = self._endpoints.get(_key(endpoint))
-        if measured is None or not (window := measured.latencies.window(seconds, self._clock())):
-            return None
-        return window[_rank(percentile, len(window))]
+        measured = self._endpoints.get((endpoint.provider.slug, endpoint.model.id))
+        return None if measured is None else measured.latencies.percentile(percentile, seconds, self._clock())
 
     def throughput(self, endpoint: Endpoint, percentile: int = 50, seconds: float = SLIDING_S) -> float | None:
         """So many tokens per second were reached or passed by `percentile` % of the recent streams: p99 is the slow end."""
-        measured = self._endpoints.get(_key(endpoint))
-        if measured is None or not (window := measured.throughputs.window(seconds, self._clock())):
-            return None
-        return window[-1 - _rank(percentile, len(window))]
+        measured = self._endpoints.get((endpoint.provider.slug, endpoint.model.id))
+        return None if measured is None else measured.throughputs.percentile(percentile, seconds, self._clock())
 
     def tool_success(self, endpoint: Endpoint) -> float | None:
         """The share (0 to 1) of a day's calls with tools that came to a tool call, None where they are too few to say."""
@@ -97,10 +96,6 @@ def _key(endpoint: Endpoint) -> tuple[str, str]:
     return endpoint.provider.slug, endpoint.model.id
 
 
-def _rank(percentile: int, count: int) -> int:
-    return max(math.ceil(count * percentile / 100), 1) - 1
-
-
 class Measured:
     """One endpoint."""
 
@@ -109,7 +104,7 @@ class Measured:
     def __init__(self) -> None:
         self.minutes, self.halves = Tally(60, 30), Tally(1800, 48)
         self.tools = Tally(1800, 48)
-        self.latencies, self.throughputs = Samples(), Samples()
+        self.latencies, self.throughputs = Samples(), Samples(reverse=True)
 
     def count(self, now: float, *, good: bool) -> None:
         """A call that says something about the endpoint is over."""
@@ -149,14 +144,17 @@ class Tally:
 
 
 class Samples:
-    """Values of the last half hour: all that came, or a fair sample of `A_MINUTE` for each minute that had more."""
+    """Values of the last half hour: all that came, or a fair sample of `A_MINUTE` for each minute that had more. Best ones first:
+    small ones, or large ones where `reverse`."""
 
-    __slots__ = ("_minutes", "_random", "_sorted")
+    __slots__ = ("_known", "_minutes", "_reverse", "_sorted")
 
-    def __init__(self) -> None:
+    def __init__(self, *, reverse: bool = False) -> None:
+        self._reverse = reverse
         self._minutes: deque[Minute] = deque(maxlen=int(SHOWN_S) // 60 + 1)
+        #: until when they hold: percentiles, and what they were read from
+        self._known: dict[tuple[int, float], tuple[float, float | None]] = {}
         self._sorted: dict[float, tuple[float, list[float]]] = {}
-        self._random = random.Random(1).random
 
     def add(self, value: float, now: float) -> None:
         """Take in one."""
@@ -167,24 +165,34 @@ class Samples:
         minute.came += 1
         if len(minute.values) < A_MINUTE:
             minute.values.append((now, value))
-        elif (place := int(self._random() * minute.came)) < A_MINUTE:
+        elif (place := int(_chance() * minute.came)) < A_MINUTE:
             minute.values[place] = (now, value)
 
-    def window(self, seconds: float, now: float) -> list[float]:
-        """The values of the last `seconds`, sorted; as they were up to a second ago."""
+    def percentile(self, percentile: int, seconds: float, now: float) -> float | None:
+        """The value that `percentile` % of those of the last `seconds` are as good as; as it was up to a second ago."""
+        known = self._known.get((percentile, seconds))
+        if known is not None and now < known[0]:
+            return known[1]
+        until, values = self._window(seconds, now)
+        value = values[max(math.ceil(len(values) * percentile / 100), 1) - 1] if values else None
+        self._known[percentile, seconds] = (until, value)
+        return value
+
+    def _window(self, seconds: float, now: float) -> tuple[float, list[float]]:
         kept = self._sorted.get(seconds)
-        if kept is not None and now < kept[0] + STALE_S:
-            return kept[1]
+        if kept is not None and now < kept[0]:
+            return kept
         since = now - seconds
-        values = sorted(
+        values = [
             value
             for minute in self._minutes
             if minute.number >= since // 60
             for at, value in minute.values
             if at >= since
-        )
-        self._sorted[seconds] = (now, values)
-        return values
+        ]
+        values.sort(reverse=self._reverse)
+        kept = self._sorted[seconds] = (now + STALE_S, values)
+        return kept
 
 
 class Minute:

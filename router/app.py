@@ -111,7 +111,7 @@ def _counting_handler(
 
 def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        identity = await server.identify(request, route.scope)
+        identity = await server.identify(request, route.scope, personal=route.personal)
         value = await route.handler(Request(server=server, http=request, identity=identity))
         response = value if isinstance(value, web.StreamResponse) else json_response(value)
         if route.keep_s:

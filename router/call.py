@@ -5,6 +5,7 @@ Times: `*_s` are seconds of the event loop's clock (monotonic), `*_unix` are sec
 
 from __future__ import annotations
 
+import fnmatch
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,17 @@ class Identity(Struct, kw_only=True):
     workspace_id: str | None = None
     created_unix: float = 0.0
     updated_unix: float | None = None
+
+    def excludes(self, endpoint: Endpoint) -> str | None:
+        """Why this key may not use the endpoint ("key: provider", "key: model"), None where it may."""
+        if self.allowed_providers is not None:
+            names = (endpoint.provider.slug, endpoint.tag)
+            if not any(name in names for name in self.allowed_providers):
+                return "key: provider"
+        models = self.allowed_models
+        if models is not None and not any(fnmatch.fnmatchcase(endpoint.model_id, glob) for glob in models):
+            return "key: model"
+        return None
 
 
 class Preferences(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from .call import Attempt, Candidate
+from .call import Attempt, Candidate, Endpoint
 from .errors import UpstreamBusy, UpstreamUnauthorized
 from .statistics import Statistics
 from .windows import Window
@@ -197,6 +197,12 @@ class Health:
     def abandoned(self, candidate: Candidate) -> None:
         """An attempt ended without a verdict (the client left)."""
         self.circuit(candidate).probing = False
+
+    def circuits(self, endpoint: Endpoint) -> list[Circuit]:
+        """The circuits of an endpoint, one for each of its credentials that was used."""
+        slug, model = endpoint.provider.slug, endpoint.model.id
+        keys = ((slug, model, credential.label) for credential in endpoint.provider.credentials)
+        return [circuit for key in keys if (circuit := self._circuits.get(key)) is not None]
 
     def provider(self, slug: str) -> list[Circuit]:
         """All circuits of one provider."""

@@ -61,6 +61,8 @@ class Table:
         self._discovered: dict[str, list[Model]] = {}
         #: what routing has made of lists of names; whatever changes the table empties it
         self.pools: dict[tuple[str, ...], Any] = {}
+        #: what an upstream listed once and does so no longer: slug and upstream model
+        self._gone: set[tuple[str, str]] = set()
         for provider in providers.values():
             self._add_all(provider, catalogue_of(provider))
         for id, own in settings.models.items():
@@ -75,11 +77,17 @@ class Table:
         for old in self._discovered.get(provider.slug, []):
             if old.id not in kept:
                 self._forget(f"{provider.slug}/{old.id}", old.id)
+                self._gone.add((provider.slug, old.id))
+        self._gone.difference_update((provider.slug, id) for id in kept)
         self._discovered[provider.slug] = models
         self._add_all(provider, [model for model in models if self._news(f"{provider.slug}/{model.id}", model)])
 
     def _news(self, id: str, model: Model) -> bool:
         return id not in self.entries or (model.price is not None and id not in self._configured)
+
+    def gone(self, endpoint: Endpoint) -> bool:
+        """Has its upstream ceased to list it?"""
+        return (endpoint.provider.slug, endpoint.model.id) in self._gone
 
     def find(self, name: str) -> list[Named]:
         """The entries that a name of a request means, in the order in which they are tried; empty where it means nothing.

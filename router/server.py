@@ -187,9 +187,9 @@ class Server:
         mode = self.settings.auth.query_key
         return mode == "all" or (mode == "gemini" and (gemini or "/models" in path))
 
-    async def identify(self, request: web.Request, scope: str) -> Identity | None:
+    async def identify(self, request: web.Request, scope: str, *, personal: bool = False) -> Identity | None:
         """Who calls a route of the router's own API. Raises Unauthenticated, Forbidden."""
-        if scope == "public" or (scope == "models:read" and self.settings.auth.public_models):
+        if scope == "public" or (scope == "models:read" and self.settings.auth.public_models and not personal):
             return None
         call = self.call(request, self.dialects[0], "api")
         identity = await recognise(self.plugins.hook, call)

@@ -39,7 +39,8 @@ Handler = Callable[[Request], Awaitable[Any]]
 
 class Route(Struct, kw_only=True):
     """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A client may keep the answer
-    for `keep_s` seconds. A Struct so that tests can list them."""
+    for `keep_s` seconds. `personal`: the answer depends on the key, so that one is needed even where `auth.public_models` shows the
+    models to everybody. A Struct so that tests can list them."""
 
     method: str
     path: str
@@ -47,6 +48,7 @@ class Route(Struct, kw_only=True):
     scope: str
     prefixes: tuple[str, ...] = field(default_factory=lambda: PREFIXES)
     keep_s: int = 0
+    personal: bool = False
 
 
 def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -56,8 +58,10 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 
 def routes() -> list[Route]:
     """All routes of the router's own API."""
-    from . import generations, google, keys, models, providers, reserved, service
+    from . import endpoints, generations, google, keys, models, providers, reserved, service
 
     return [
-        route for module in (models, google, providers, keys, generations, reserved, service) for route in module.ROUTES
+        route
+        for module in (endpoints, models, google, providers, keys, generations, reserved, service)
+        for route in module.ROUTES
     ]

@@ -27,7 +27,7 @@ def entry(each: Entry) -> dict[str, Any]:
     model, best = each.model, each.endpoints[0]
     author = each.id.partition("/")[0]
     capabilities = _capabilities(each)
-    return {
+    shown: dict[str, Any] = {
         "id": each.id,
         "object": "model",
         "type": "model",
@@ -44,13 +44,7 @@ def entry(each: Entry) -> dict[str, Any]:
         "hugging_face_id": None,
         "knowledge_cutoff": model.knowledge_cutoff,
         "expiration_date": None,
-        "architecture": {
-            "modality": "+".join(model.input_modalities) + "->" + "+".join(model.output_modalities),
-            "input_modalities": model.input_modalities,
-            "output_modalities": model.output_modalities,
-            "tokenizer": model.tokenizer,
-            "instruct_type": None,
-        },
+        "architecture": architecture(model),
         "pricing": pricing(best.price),
         "top_provider": {
             "context_length": best.model.context_length or None,
@@ -61,11 +55,23 @@ def entry(each: Entry) -> dict[str, Any]:
         "default_parameters": {},
         "supported_voices": None,
         "supported_parameters": model.parameters,
-        "reasoning": _reasoning(each),
         "capabilities": capabilities,
         "capability_list": _capability_list(capabilities),
         "supported_endpoint_types": ["openai", "anthropic", "gemini"],
         "links": {"details": f"/api/v1/models/{each.id}/endpoints"},
+    }
+    # Strict clients take no null here.
+    return shown | {"reasoning": _reasoning(model)} if model.reasoning else shown
+
+
+def architecture(model: Model) -> dict[str, Any]:
+    """What goes in and comes out."""
+    return {
+        "modality": "+".join(model.input_modalities) + "->" + "+".join(model.output_modalities),
+        "input_modalities": model.input_modalities,
+        "output_modalities": model.output_modalities,
+        "tokenizer": model.tokenizer,
+        "instruct_type": None,
     }
 
 
@@ -98,13 +104,10 @@ def pricing(price: Price | None) -> dict[str, Any]:
     return shown
 
 
-def _reasoning(each: Entry) -> dict[str, Any] | None:
-    if not each.model.reasoning:
-        return None
-    efforts = each.model.efforts
+def _reasoning(model: Model) -> dict[str, Any]:
     return {
-        "supported_efforts": efforts,
-        "default_effort": "medium" if "medium" in efforts else None,
+        "supported_efforts": model.efforts,
+        "default_effort": "medium" if "medium" in model.efforts else None,
         "default_enabled": True,
         "mandatory": False,
     }

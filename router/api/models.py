@@ -1,4 +1,4 @@
-"""GET /models, /embeddings/models, /models/count and /models/{id} (api.md 10); in Google's form to Google's clients (8)."""
+"""GET /models, /models/count, /models/user, /embeddings/models, /models/{id} and /model/{id} (api.md 10)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from . import PREFIXES, Request, Route, feed, google
+from .endpoints import DEGRADED, OK, status
 from .entries import entry
-from .listing import MEANT, paged, selected, truth
+from .listing import MEANT, Row, paged, selected, truth
 
 #: clients of Anthropic list models too
 SHARED_PREFIXES = (*PREFIXES, "/anthropic/v1")
@@ -39,10 +40,32 @@ async def count(request: Request) -> dict[str, Any]:
     return {"count": number, "data": {"count": number}}
 
 
+async def of_user(request: Request) -> dict[str, Any]:
+    """The models that this key may ask now: its restrictions allow an endpoint that is not down."""
+    server, http, caller = request.server, request.http, request.caller
+
+    def usable(row: Row) -> bool:
+        return any(
+            caller.excludes(endpoint) is None and status(server, endpoint) in (OK, DEGRADED)
+            for endpoint in row.entry.endpoints
+        )
+
+    return paged([row for row in await selected(server, http.query) if usable(row)], http.query, http.path).body()
+
+
+async def wrapped(request: Request) -> dict[str, Any]:
+    """One model, as clients of OpenRouter ask for it. Raises NotFound."""
+    return {"data": _found(request)}
+
+
 async def one(request: Request) -> dict[str, Any]:
-    """One model. Raises NotFound."""
+    """The same as a bare object. Raises NotFound."""
     if google.of_gemini(request.http):
         return await google.one(request)
+    return _found(request)
+
+
+def _found(request: Request) -> dict[str, Any]:
     id = google.id_of(request)
     for found in request.server.table.find(id):
         return entry(found.entry)
@@ -57,5 +80,7 @@ ROUTES = [
     _get("/models", listed, SHARED_PREFIXES),
     _get("/embeddings/models", embedding),
     _get("/models/count", count),
+    Route(method="GET", path="/models/user", handler=of_user, scope="models:read", personal=True),
+    _get("/model/{id:.+}", wrapped),
     _get("/models/{id:.+}", one, SHARED_PREFIXES),
 ]

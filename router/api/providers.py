@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ..provider import Provider
@@ -11,7 +12,10 @@ from . import Request, Route
 async def listed(request: Request) -> dict[str, Any]:
     """All of them, those whose plugin cannot load too."""
     server = request.server
-    rows = [_row(request, provider) for _, provider in sorted(server.providers.items())]
+    models = Counter(
+        slug for row in await server.listing.rows() for slug in {each.provider.slug for each in row.entry.endpoints}
+    )
+    rows = [_row(request, provider, models[slug]) for slug, provider in sorted(server.providers.items())]
     rows.extend(_broken(slug, why) for slug, why in sorted(server.broken.items()))
     return {"data": rows}
 
@@ -28,7 +32,7 @@ def status(request: Request, provider: Provider) -> str:
     return "down" if len(shut) == len(circuits) else "degraded"
 
 
-def _row(request: Request, provider: Provider) -> dict[str, Any]:
+def _row(request: Request, provider: Provider, models: int) -> dict[str, Any]:
     settings = provider.settings
     listed = request.server.plugins.listed.get(provider.name)
     return {
@@ -38,7 +42,7 @@ def _row(request: Request, provider: Provider) -> dict[str, Any]:
         "plugin": provider.name,
         "plugin_version": listed.version if listed else None,
         "dialect": next(iter(provider.speaks), None),
-        "models": sum(1 for entry in request.server.table.entries.values() if entry.endpoints[0].provider is provider),
+        "models": models,
         "base_url": settings.base_url or None,
         "privacy_policy_url": settings.privacy_policy_url,
         "terms_of_service_url": settings.terms_of_service_url,

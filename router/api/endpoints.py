@@ -119,7 +119,7 @@ def status(server: Server, endpoint: Endpoint) -> int:
         return DISABLED if all(circuit.disabled for circuit in circuits) else COOLING
     uptime = server.health.statistics.uptime(endpoint, 300)
     failing = uptime is not None and uptime < GOOD_UPTIME
-    on_trial = any(circuit.open_until for circuit in circuits)
+    on_trial = any(circuit.open_until or circuit.shaky(now) for circuit in circuits)
     return DEGRADED if usable < len(credentials) or on_trial or failing else OK
 
 

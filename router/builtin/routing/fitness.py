@@ -5,7 +5,6 @@ A reason begins with its name in `availability.excluded_by` (api.md 4.2); detail
 
 from __future__ import annotations
 
-import fnmatch
 from typing import TYPE_CHECKING
 
 from ...call import Call, Endpoint, Head, Identity, Preferences
@@ -58,7 +57,7 @@ def why_not(call: Call, choice: Choice, preferences: Preferences, forced: str) -
     endpoint = choice.endpoint
     if choice.candidates[0].credential is NO_CREDENTIAL:
         return "no credential"
-    if call.identity is not None and (reason := _not_for(call.identity, endpoint)):
+    if call.identity is not None and (reason := call.identity.excludes(endpoint)):
         return reason
     if forced and not names(endpoint, forced):
         return f"allowed_providers: X-Router-Provider is {forced}"
@@ -128,16 +127,6 @@ def _too_short(head: Head, endpoint: Endpoint) -> str | None:
 
 def _restricted(identity: Identity) -> bool:
     return identity.allowed_providers is not None or identity.allowed_models is not None
-
-
-def _not_for(identity: Identity, endpoint: Endpoint) -> str | None:
-    """Why this key may not use the endpoint."""
-    providers, models = identity.allowed_providers, identity.allowed_models
-    if providers is not None and not any(names(endpoint, name) for name in providers):
-        return "key: provider"
-    if models is not None and not any(fnmatch.fnmatchcase(endpoint.model_id, glob) for glob in models):
-        return "key: model"
-    return None
 
 
 def _misfit(head: Head, endpoint: Endpoint) -> str | None:

@@ -13,8 +13,10 @@ from router.dialects.anthropic_messages import AnthropicMessages
 from router.errors import UpstreamError
 from router.events import Event
 from router.model import ChatRequest, Model
-from router.prices import Cost
 from router.provider import Timeouts
+
+from . import lanes
+from .lanes import settled
 
 Body = dict[str, Any]
 
@@ -44,21 +46,6 @@ def make_call(
     call.candidate = Candidate(endpoint=endpoint, credential=PROVIDER.credentials[0])
     call.outcome = Outcome()
     return call
-
-
-def settled(call: Call) -> Call:
-    """The call with usage and cost, as the ledger would leave it."""
-    call.usage = call.outcome.usage
-    call.cost = Cost(prompt=2_000_000, completion=3_000_000)
-    call.charge = 5_000_000
-    return call
-
-
-def patched(call: Call) -> Body:
-    """What goes upstream on the raw lane."""
-    assert call.candidate is not None
-    sent: Body = json.loads(DIALECT.patch(call, call.candidate))
-    return sent
 
 
 def decoded(**members: Any) -> ChatRequest:
@@ -136,11 +123,7 @@ def relay(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
 
 def encoded(call: Call, events: Iterable[Event]) -> list[Body]:
     """Hub lane: the events that the client gets of these; their order is checked."""
-    flow = DIALECT.encoder(call)
-    out = [flow.feed(event) for event in events]
-    flow.end()
-    settled(call)
-    return events_of(b"".join((*out, flow.final())))
+    return events_of(lanes.encoded(call, events))
 
 
 def events_of(stream: bytes) -> list[Body]:

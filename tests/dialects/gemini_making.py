@@ -12,9 +12,7 @@ from router_gemini import Gemini
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.gemini_generate import GeminiGenerate
 from router.errors import UpstreamError
-from router.events import Event
 from router.model import ChatRequest, Model
-from router.prices import Cost
 from router.provider import Timeouts
 
 Body = dict[str, Any]
@@ -38,14 +36,6 @@ def make_call(
     endpoint = Endpoint(provider=PROVIDER, model_id="google/flash", model=Model(id=MODEL))
     call.candidate = Candidate(endpoint=endpoint, credential=PROVIDER.credentials[0])
     call.outcome = Outcome()
-    return call
-
-
-def settled(call: Call) -> Call:
-    """The call with usage and cost, as the ledger would leave it."""
-    call.usage = call.outcome.usage
-    call.cost = Cost(prompt=2_000_000, completion=3_000_000)
-    call.charge = 5_000_000
     return call
 
 
@@ -100,19 +90,6 @@ def sse(answers: Iterable[Body], end: str = "\r\n") -> bytes:
     return "".join(f"data: {json.dumps(each, ensure_ascii=False)}{end}{end}" for each in answers).encode()
 
 
-def relay(call: Call, pieces: Iterable[bytes]) -> bytes:
-    """Raw lane: what the client gets of a stream that comes in these pieces."""
-    tap = DIALECT.tap(call)
-    out = []
-    for piece in pieces:
-        out.append(tap.feed(piece))
-        if tap.done:
-            break
-    tap.end()
-    settled(call)
-    return b"".join((*out, tap.final()))
-
-
 def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
     """As `relay`, with what came before a failure and the failure's name."""
     tap = DIALECT.tap(call)
@@ -126,15 +103,6 @@ def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
     except UpstreamError as error:
         return b"".join(out), f"{type(error).__name__}: {error.message}"
     return b"".join((*out, tap.final())), ""
-
-
-def encoded(call: Call, events: Iterable[Event]) -> bytes:
-    """Hub lane: what the client gets of these events."""
-    flow = DIALECT.encoder(call)
-    out = [flow.feed(event) for event in events]
-    flow.end()
-    settled(call)
-    return b"".join((*out, flow.final()))
 
 
 def answers_of(stream: bytes) -> list[Body]:

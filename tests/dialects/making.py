@@ -9,11 +9,11 @@ from typing import Any
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_chat import OpenAIChat
 from router.errors import UpstreamError
-from router.events import Event
 from router.model import Model
 from router.openai_compatible import OpenAICompatible, OpenAICompatibleSettings
-from router.prices import Cost
 from router.provider import Timeouts
+
+from .lanes import settled
 
 DIALECT = OpenAIChat()
 ASK = {"model": "acme/chat", "messages": [{"role": "user", "content": "hello"}]}
@@ -47,21 +47,6 @@ def make_call(kind: type[OpenAICompatible] = Acme, *, upstream_model: str = "cha
     call.outcome = Outcome()
     call.created_unix = 1_700_000_000.5
     return call
-
-
-def settled(call: Call) -> Call:
-    """The call with usage and cost, as the ledger would leave it."""
-    call.usage = call.outcome.usage
-    call.cost = Cost(prompt=2_000_000, completion=3_000_000)
-    call.charge = 5_000_000
-    return call
-
-
-def patched(call: Call) -> dict[str, Any]:
-    """What goes upstream on the raw lane."""
-    assert call.candidate is not None
-    sent: dict[str, Any] = json.loads(DIALECT.patch(call, call.candidate))
-    return sent
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -103,19 +88,6 @@ def said(*texts: str, finish: str | None = "stop", **members: Any) -> list[dict[
     ]
 
 
-def relay(call: Call, pieces: Iterable[bytes]) -> bytes:
-    """Raw lane: what the client gets of a stream that comes in these pieces."""
-    tap = DIALECT.tap(call)
-    out = []
-    for piece in pieces:
-        out.append(tap.feed(piece))
-        if tap.done:
-            break
-    tap.end()
-    settled(call)
-    return b"".join((*out, tap.final()))
-
-
 def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
     """As `relay`, with what came before a failure and the failure's name."""
     tap = DIALECT.tap(call)
@@ -131,15 +103,6 @@ def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
     except UpstreamError as error:
         return b"".join(out) if tap.content else b"", f"{type(error).__name__}: {error.message}"
     return b"".join(out), ""
-
-
-def encoded(call: Call, events: Iterable[Event]) -> bytes:
-    """Hub lane: what the client gets of these events."""
-    flow = DIALECT.encoder(call)
-    out = [flow.feed(event) for event in events]
-    flow.end()
-    settled(call)
-    return b"".join((*out, flow.final()))
 
 
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:

@@ -9,10 +9,9 @@ from typing import Any
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_responses import OpenAIResponses
 from router.errors import UpstreamError
-from router.events import Event
 from router.model import ChatRequest, Model
-from router.prices import Cost
 
+from .lanes import settled
 from .making import Acme, provider
 
 DIALECT = OpenAIResponses()
@@ -44,30 +43,6 @@ def make_call(**members: Any) -> Call:
 def decoded(**members: Any) -> ChatRequest:
     """The request in the hub's form."""
     return DIALECT.decode(make_call(**members).head)
-
-
-def patched(call: Call) -> dict[str, Any]:
-    """What goes upstream on the raw lane."""
-    assert call.candidate is not None
-    sent: dict[str, Any] = json.loads(DIALECT.patch(call, call.candidate))
-    return sent
-
-
-def settled(call: Call) -> Call:
-    """The call with usage and cost, as the ledger would leave it."""
-    call.usage = call.outcome.usage
-    call.cost = Cost(prompt=2_000_000, completion=3_000_000)
-    call.charge = 5_000_000
-    return call
-
-
-def encoded(call: Call, events: Iterable[Event]) -> bytes:
-    """Hub lane: what the client gets of these events."""
-    flow = DIALECT.encoder(call)
-    out = [flow.feed(event) for event in events]
-    flow.end()
-    settled(call)
-    return b"".join((*out, flow.final()))
 
 
 def relay(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:

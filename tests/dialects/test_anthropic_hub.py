@@ -44,17 +44,8 @@ from router.model import (
 )
 from router.prices import Usage
 
-from .anthropic_making import (
-    ASK,
-    DIALECT,
-    PROVIDER,
-    Body,
-    content_of,
-    decoded,
-    encoded,
-    make_call,
-    settled,
-)
+from .anthropic_making import ASK, DIALECT, PROVIDER, Body, content_of, decoded, encoded, make_call
+from .lanes import settled
 
 PNG = {"type": "base64", "media_type": "image/png", "data": "aWNvbg=="}
 PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}

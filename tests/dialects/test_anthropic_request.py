@@ -10,7 +10,8 @@ import pytest
 from router.dialects.anthropic_messages.marks import wrap
 from router.errors import BadRequest
 
-from .anthropic_making import ASK, DIALECT, body, make_call, patched
+from .anthropic_making import ASK, DIALECT, body, make_call
+from .lanes import patched
 
 PNG = {"type": "base64", "media_type": "image/png", "data": "aWNvbg=="}
 TOOL: dict[str, Any] = {"name": "weather", "input_schema": {"type": "object"}}

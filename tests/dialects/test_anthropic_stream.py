@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 
 from router.errors import UpstreamBusy, UpstreamOverloaded, UpstreamRejected, UpstreamUnavailable
 
-from .anthropic_making import (
-    DIALECT,
-    block,
-    ending,
-    events_of,
-    make_call,
-    message_start,
-    relay,
-    said,
-    settled,
-    sse,
-    text,
-)
+from .anthropic_making import DIALECT, block, ending, events_of, make_call, message_start, relay, said, sse, text
+from .lanes import settled
 
 TOOL = block(
     1,

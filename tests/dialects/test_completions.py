@@ -17,7 +17,8 @@ from router.events import Choice, Event, Finish, Reply, Start, Stop, TextDelta
 from router.model import Model, Reasoning, Text
 from router.prices import Usage
 
-from .making import Acme, provider, settled
+from .lanes import settled
+from .making import Acme, provider
 
 DIALECT = OpenAICompletions()
 

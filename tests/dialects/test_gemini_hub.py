@@ -16,7 +16,8 @@ from router.events import Choice, Event, Finish, Fold, RefusalDelta, Reply, Star
 from router.model import AnyPart, Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
 from router.prices import Usage
 
-from .gemini_making import ASK, DIALECT, PROVIDER, Body, answers_of, decoded, encoded, make_call, parts_of, settled
+from .gemini_making import ASK, DIALECT, PROVIDER, Body, answers_of, decoded, make_call, parts_of
+from .lanes import encoded, settled
 
 EVENTS = {"query": "alt=sse", "operation": "stream"}
 SHOWN = {**ASK, "generationConfig": {"thinkingConfig": {"includeThoughts": True}}}

@@ -18,7 +18,8 @@ from router.errors import (
     UpstreamUnavailable,
 )
 
-from .making import DIALECT, USAGE, make_call, settled
+from .lanes import settled
+from .making import DIALECT, USAGE, make_call
 
 
 def completion(message: dict[str, Any] | None = None, *, finish: Any = "stop", **members: Any) -> dict[str, Any]:

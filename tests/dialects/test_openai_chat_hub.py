@@ -38,7 +38,8 @@ from router.model import (
 )
 from router.prices import Usage
 
-from .making import ASK, DIALECT, calls_of, chunks_of, deltas, encoded, finishes, make_call, settled, text_of
+from .lanes import encoded, settled
+from .making import ASK, DIALECT, calls_of, chunks_of, deltas, finishes, make_call, text_of
 
 LONG = "weather_" + "x" * 80
 

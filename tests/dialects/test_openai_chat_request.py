@@ -15,7 +15,8 @@ from router.dialects.openai_chat.patch import EXTENSIONS
 from router.errors import BadRequest
 from router.openai_compatible import EVERYTHING, EXTRAS
 
-from .making import ASK, DIALECT, Acme, body, make_call, patched
+from .lanes import patched
+from .making import ASK, DIALECT, Acme, body, make_call
 
 
 def refused(**members: Any) -> BadRequest:

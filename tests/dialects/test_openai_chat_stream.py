@@ -20,6 +20,7 @@ from router.errors import (
     UpstreamUnavailable,
 )
 
+from .lanes import relay
 from .making import (
     USAGE,
     calls_of,
@@ -29,7 +30,6 @@ from .making import (
     deltas,
     finishes,
     make_call,
-    relay,
     relay_or_fail,
     said,
     sse,

@@ -27,7 +27,8 @@ from router.events import (
 from router.model import Citation, Image, Reasoning, Refusal, Text, ToolCall
 from router.prices import Usage
 
-from .making_responses import DIALECT, decoded, encoded, events_of, folded, make_call, settled, types_of
+from .lanes import encoded, settled
+from .making_responses import DIALECT, decoded, events_of, folded, make_call, types_of
 
 START = Start(id="up-1", model="m")
 USED = Usage(input=20, cache_read=8, cache_write=3, output=7, reasoning=2)

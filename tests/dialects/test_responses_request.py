@@ -11,7 +11,8 @@ import pytest
 from router.errors import BadRequest
 from router.model import Audio, File, Image, Message, Reasoning, Refusal, Text, ToolCall, ToolChoice, ToolResult
 
-from .making_responses import DIALECT, decoded, make_call, patched
+from .lanes import patched
+from .making_responses import DIALECT, decoded, make_call
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
 USER = {"role": "user", "content": "hello"}

@@ -25,7 +25,8 @@ from router.events import (
 from router.model import Citation, Image
 from router.prices import Usage
 
-from .making_responses import make_call, settled
+from .lanes import settled
+from .making_responses import make_call
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 FORMAT = "anthropic-claude-v1"

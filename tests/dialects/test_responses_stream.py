@@ -12,7 +12,8 @@ from hypothesis import strategies as some
 
 from router.errors import UpstreamBusy, UpstreamError, UpstreamUnavailable
 
-from .making_responses import DIALECT, events_of, make_call, message, relay, response, settled, sse, upstream_events
+from .lanes import settled
+from .making_responses import DIALECT, events_of, make_call, message, relay, response, sse, upstream_events
 
 HELLO = sse(upstream_events("Hel", "lo", " Wörld 😀"))
 

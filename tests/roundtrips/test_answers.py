@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as some
 from router.events import Event
 from router.provider import Upstream
 from tests.dialects import anthropic_making, gemini_making, making, making_responses
+from tests.dialects.lanes import encoded
 from tests.wire import anthropic_client, client, gemini_client, responses_client
 from tests.wire.client import Answer
 from tests.wire.expected import Reply
@@ -60,25 +60,15 @@ def events_of(upstream: str, content: bytes, places: list[int]) -> list[Event]:
 # --- clients ---------------------------------------------------------------------------------------------------------
 
 
-def encoded(call: Any, events: list[Event], settled: Callable[[Any], Any]) -> str:
-    """What a client gets of these events."""
-    flow = call.dialect.encoder(call)
-    out = [flow.feed(event) for event in events]
-    flow.end()
-    settled(call)
-    told: bytes = b"".join((*out, flow.final()))
-    return told.decode()
-
-
 def chat(events: list[Event]) -> Answer:
     """OpenAI's."""
     call = making.make_call(stream=True, stream_options={"include_usage": True})
-    return client.fold(encoded(call, events, making.settled), usage_apart=True)
+    return client.fold(encoded(call, events).decode(), usage_apart=True)
 
 
 def anthropic(events: list[Event]) -> Answer:
     """Anthropic's."""
-    return anthropic_client.fold(encoded(anthropic_making.make_call(stream=True), events, anthropic_making.settled))
+    return anthropic_client.fold(encoded(anthropic_making.make_call(stream=True), events).decode())
 
 
 def gemini(events: list[Event]) -> Answer:
@@ -87,14 +77,14 @@ def gemini(events: list[Event]) -> Answer:
         {**gemini_making.ASK, "generationConfig": SHOWN}, operation="stream", query="alt=sse"
     )
     faults: list[str] = []
-    told = encoded(call, events, gemini_making.settled)
-    return gemini_client.fold(gemini_client.events_of(told.encode(), faults), faults)
+    told = encoded(call, events)
+    return gemini_client.fold(gemini_client.events_of(told, faults), faults)
 
 
 def responses(events: list[Event]) -> Answer:
     """Responses."""
     call = making_responses.make_call(stream=True)
-    return responses_client.fold(encoded(call, events, making_responses.settled))
+    return responses_client.fold(encoded(call, events).decode())
 
 
 CLIENTS: dict[str, Callable[[list[Event]], Answer]] = {

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from router.errors import UpstreamError
 from router.testing.recordings import Recording, read_recordings
 from tests.dialects import anthropic_making, gemini_making, making, making_responses
+from tests.dialects.lanes import settled
 
 from .test_answers import SHOWN, cut, events_of
 
@@ -64,7 +65,7 @@ def flowed(call: Any, flow: Any, items: Any) -> tuple[bytes, str, Any]:
             if flow.done:
                 break
         flow.end()
-        making.settled(call)
+        settled(call)
         out.append(flow.final())
     except UpstreamError as error:
         failed = f"{type(error).__name__}: {error.message}"

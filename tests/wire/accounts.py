@@ -14,7 +14,7 @@ EXCLUDED = {**replays.EXCLUDED, **natives.EXCLUDED, **clouds.EXCLUDED, **modalit
 #: the clients that got an answer, the requests that were compared with the recorded ones, and what has but one API
 COLUMNS = ("chat", "anthropic", "gemini", "responses", "requests", "others")
 
-_NODE = re.compile(r"tests/wire/test_(?!accounts)(?:wire_)?(\w+)\.py::(\w+)\[(.+)\]")
+_NODE = re.compile(r"tests/wire/test_(?!accounts|expected)(?:wire_)?(\w+)\.py::(\w+)\[(.+)\]")
 _NAME = re.compile(r"[a-z][a-z-]*-[0-9a-f]{6}(?![0-9a-z])")
 _CHAT = ("chat", "natives", "clouds")
 
@@ -57,6 +57,7 @@ def table(nodes: Iterable[str]) -> Iterator[str]:
 
 def exclusions() -> Iterator[str]:
     """A line for each reason."""
+    yield "wire: answers of openai-responses and openai-completions reach clients of the same API; all others are served by chat"
     reasons: dict[str, list[str]] = defaultdict(list)
     for name, reason in sorted(EXCLUDED.items()):
         reasons[reason].append(name)

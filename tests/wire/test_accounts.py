@@ -46,7 +46,7 @@ def test_every_recording_is_replayed_or_excluded_by_name(request: pytest.Fixture
         ("test_wire_gemini.py::test_recorded_requests_survive_the_hub[gemini-b7eba4]", ("gemini-b7eba4", "requests")),
         ("test_wire_modalities.py::test_a[cohere-77e1f3-float]", ("cohere-77e1f3", "others")),
         ("test_wire_responses.py::test_a[bedrock-mantle-88e588-whole]", ("bedrock-mantle-88e588", "responses")),
-        ("test_expected.py::test_b[whole]", None),
+        ("test_expected.py::test_b[openai-d6ea49]", None),
     ],
 )
 def test_an_id_says_what_ran(node: str, told: tuple[str, str] | None) -> None:

@@ -25,21 +25,28 @@ AT_ONCE = 100
 
 async def of_model(request: Request) -> dict[str, Any]:
     """One model and its endpoints. Raises NotFound."""
-    server, id = request.server, request.http.match_info["id"]
-    found = [named.entry for named in server.table.find(id)]
-    if not found:
-        raise server.table.why_not(id)
-    model = found[0].model
+    entry = found(request, request.http.match_info["id"])
+    model = entry.model
     return {
         "data": {
-            "id": found[0].id,
-            "name": model.name or found[0].id,
+            "id": entry.id,
+            "name": model.name or entry.id,
             "created": model.created,
             "description": model.description,
             "architecture": architecture(model),
-            "endpoints": await _described(server, found[:1], lambda endpoint: True),
+            "endpoints": await _described(request.server, [entry], lambda endpoint: True),
         }
     }
+
+
+def found(request: Request, id: str) -> Entry:
+    """The model that the path of the request names. Raises NotFound."""
+    table = request.server.table
+    for named in table.find(id):
+        return named.entry
+    error = table.why_not(id)
+    error.param = None  # no member of the request is at fault: what is not there is the path
+    raise error
 
 
 async def every(request: Request) -> dict[str, Any]:

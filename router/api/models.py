@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from . import PREFIXES, Request, Route, feed, google
-from .endpoints import DEGRADED, OK, status
+from .endpoints import DEGRADED, OK, found, status
 from .entries import entry
 from .listing import MEANT, Row, paged, selected, truth
 
@@ -55,21 +55,14 @@ async def of_user(request: Request) -> dict[str, Any]:
 
 async def wrapped(request: Request) -> dict[str, Any]:
     """One model, as clients of OpenRouter ask for it. Raises NotFound."""
-    return {"data": _found(request)}
+    return {"data": entry(found(request, google.id_of(request)))}
 
 
 async def one(request: Request) -> dict[str, Any]:
     """The same as a bare object. Raises NotFound."""
     if google.of_gemini(request.http):
         return await google.one(request)
-    return _found(request)
-
-
-def _found(request: Request) -> dict[str, Any]:
-    id = google.id_of(request)
-    for found in request.server.table.find(id):
-        return entry(found.entry)
-    raise request.server.table.why_not(id)
+    return entry(found(request, google.id_of(request)))
 
 
 def _get(path: str, handler: Any, prefixes: tuple[str, ...] = PREFIXES) -> Route:

@@ -114,9 +114,11 @@ async def test_endpoints_of_all_models(router: Running) -> None:
 @pytest.mark.parametrize("path", ["/v1/models/nobody/nothing/endpoints", "/api/v1/model/nobody/nothing"])
 async def test_a_model_that_is_not_there(router: Running, path: str) -> None:
     error = await openai_error(await router.get(path), "not_found")
+    strict = await router.get(path, headers={"User-Agent": "speakeasy-sdk/python 1.3.84 2.7.0 1.0.0 openrouter"})
 
     assert error["code"] == "model_not_found"
     assert "nobody/nothing" in error["message"]
+    assert (strict.status, (await strict.json())["error"]["code"]) == (404, 404)
 
 
 @pytest.mark.parametrize("id", ["acme/chat", "acme%2Fchat", "chat", "fake/anything/at/all"])

@@ -91,7 +91,7 @@ def _is_data(value: str) -> bool:
 def error_body(error: RouterError, request_id: str, *, number_codes: bool) -> tuple[int, bytes]:
     """HTTP status and envelope of an error (api.md 4)."""
     status = error.status
-    if number_codes and error.code == "model_not_found":
+    if number_codes and error.code == "model_not_found" and error.param:
         status = 400
     body: dict[str, Any] = {
         "message": message_of(error),

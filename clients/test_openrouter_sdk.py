@@ -1,0 +1,79 @@
+"""The `openrouter` SDK, unmodified, about models: it checks every member of what it gets. Only the environment `third-party` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .client import Stage
+
+sdk: Any = pytest.importorskip("openrouter", reason="the SDK of OpenRouter is in the environment third-party")
+
+
+@pytest.fixture
+def asker(stage: Stage) -> Iterator[Any]:
+    with sdk.OpenRouter(api_key=stage.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as asker:
+        yield asker
+
+
+def pages(first: Any) -> list[list[str]]:
+    """The ids of all pages, as the SDK finds the next one itself."""
+    found = []
+    while first is not None and first.result.data:
+        found.append([model.id for model in first.result.data])
+        first = first.next()
+    return found
+
+
+def test_models_in_pages(asker: Any) -> None:
+    whole = [model.id for model in asker.models.list().result.data]
+    found = pages(asker.models.list(limit=40))
+
+    assert [id for page in found for id in page] == whole
+    assert {len(page) for page in found[:-1]} == {40}
+    assert asker.models.count().data.count == len(whole)
+
+
+def test_models_in_part(asker: Any) -> None:
+    vectors = [model.id for model in asker.models.list(output_modalities="embeddings").result.data]
+    long = asker.models.list(context=500_000, sort="pricing-low-to-high", supported_parameters="tools").result.data
+
+    assert "openai/text-embedding-3-small" in vectors
+    assert vectors == [model.id for model in asker.embeddings.list_models().result.data]
+    prices = [float(model.pricing.prompt) + float(model.pricing.completion) for model in long]
+    assert prices == sorted(prices)
+    assert all(model.context_length >= 500_000 for model in long)
+
+
+def test_what_a_key_may_ask(asker: Any, stage: Stage) -> None:
+    listed = asker.models.list_for_user(security={"bearer": stage.key}).result.data
+
+    assert "echo/echo" in [model.id for model in listed]
+
+
+def test_a_model_and_its_endpoints(asker: Any, stage: Stage) -> None:
+    author, _, slug = stage.models["anthropic"].partition("/")
+    asker.chat.send(model=f"{author}/{slug}", messages=[{"role": "user", "content": "Hello"}])
+
+    model = asker.models.get(author=author, slug=slug).data
+    found = asker.endpoints.list(author=author, slug=slug).data
+
+    assert model.id == found.id == f"{author}/{slug}"
+    (endpoint,) = found.endpoints
+    assert (endpoint.provider_name, endpoint.status, endpoint.uptime_last_5m) == (author, 0, 100)
+    assert endpoint.latency_last_30m.p50 > 0
+    assert asker.endpoints.list_zdr_endpoints().data == []
+
+
+def test_providers(asker: Any) -> None:
+    assert {"openai", "anthropic", "gemini", "echo"} <= {each.slug for each in asker.providers.list().data}
+
+
+def test_a_model_that_is_not_there(asker: Any) -> None:
+    with pytest.raises(sdk.errors.NotFoundResponseError) as refused:
+        asker.models.get(author="nobody", slug="nothing")
+
+    assert "nobody/nothing" in str(refused.value)

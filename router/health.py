@@ -58,10 +58,6 @@ class Circuit:
             return False
         return self.open_until == 0.0 or (now >= self.open_until and not self.probing)
 
-    def due(self, now: float) -> bool:
-        """Half open, and nobody has looked yet."""
-        return self.open_until != 0.0 and self.allows(now)
-
     def shaky(self, now: float) -> bool:
         """At least half of what it was asked lately failed, or nothing is left of what its upstream allows."""
         if now < self.exhausted_until:

@@ -139,17 +139,14 @@ class Routing:
         return choices
 
     def _by_health(self, choices: list[Choice], moved: list[dict[str, str]]) -> list[Choice]:
-        """Endpoints that lately failed go last; one whose circuit is half open goes first, to be looked at once."""
+        """Endpoints that lately failed go last."""
         health, now = self._server.health, self._server.clock.monotonic()
-        circuits = {id(each): [health.circuit(candidate) for candidate in each.candidates] for each in choices}
         shaky = {
             id(each): "a significant outage in the last 30 s"
             for each in choices
-            if all(circuit.shaky(now) for circuit in circuits[id(each)])
+            if all(health.circuit(candidate).shaky(now) for candidate in each.candidates)
         }
-        choices = _last(choices, shaky, moved)
-        due = next((each for each in choices if any(circuit.due(now) for circuit in circuits[id(each)])), None)
-        return choices if due is None else _first(choices, due, "looking whether it is well again", moved)
+        return _last(choices, shaky, moved)
 
     def _usable(self, call: Call, choices: list[Choice]) -> list[Candidate]:
         """The candidates whose circuit lets a call through; where none does, the one that was opened least recently."""

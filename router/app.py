@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from . import logs
-from .api import Request, Route, google, json_response
+from .api import Request, Route, google, json_response, typed
 from .api import routes as api_routes
 from .call import Call, wants_number_codes
 from .dialects import envelopes
@@ -110,10 +110,17 @@ def _counting_handler(
 
 
 def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    wanted = typed.signature(route.handler)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         identity = await server.identify(request, route.scope, personal=route.personal)
-        value = await route.handler(Request(server=server, http=request, identity=identity))
-        response = value if isinstance(value, web.StreamResponse) else json_response(value)
+        arguments: dict[str, Any] = {}
+        if wanted.query is not None:
+            arguments["query"] = typed.query_of(request.query, wanted.query)
+        if wanted.body is not None:
+            arguments["body"] = typed.body_of(await read_body(request, _max_body(server)), wanted.body)
+        value = await route.handler(Request(server=server, http=request, identity=identity), **arguments)
+        response = value if isinstance(value, web.StreamResponse) else json_response(value, status=route.status)
         if route.keep_s:
             response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"
             response.headers["Vary"] = CREDENTIALS

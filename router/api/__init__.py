@@ -1,7 +1,8 @@
 """The router's own API: everything under /v1 and /api/v1 that is not a dialect.
 
-A module here defines handlers with `route(...)` and lists them in `ROUTES`; `app` mounts them under every prefix, checks the
-credential and the scope before a handler runs, and prints errors. Handlers get the server and return something that JSON can hold.
+A module here defines handlers and lists them in `ROUTES`; `app` mounts them under every prefix, checks the credential and the scope
+before a handler runs, and prints errors. A handler gets the `Request`, and where it has parameters `body` or `query` the request's
+JSON and query as what these are annotated with (`typed`). It returns a Struct or something else that JSON can hold.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Request(Struct, kw_only=True):
         return self.identity
 
 
-Handler = Callable[[Request], Awaitable[Any]]
+Handler = Callable[..., Awaitable[Any]]
 
 
 class Route(Struct, kw_only=True):
     """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A client may keep the answer
-    for `keep_s` seconds. `personal`: the answer depends on the key, so that one is needed even where `auth.public_models` shows the
-    models to everybody. A Struct so that tests can list them."""
+    for `keep_s` seconds. `status` is that of a success. `personal`: the answer depends on the key, so that one is needed even where
+    `auth.public_models` shows the models to everybody. A Struct so that tests can list them."""
 
     method: str
     path: str
@@ -48,6 +49,7 @@ class Route(Struct, kw_only=True):
     scope: str
     prefixes: tuple[str, ...] = field(default_factory=lambda: PREFIXES)
     keep_s: int = 0
+    status: int = 200
     personal: bool = False
 
 

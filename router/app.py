@@ -119,7 +119,9 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
             arguments["query"] = typed.query_of(request.query, wanted.query)
         if wanted.body is not None:
             arguments["body"] = typed.body_of(await read_body(request, _max_body(server)), wanted.body)
-        value = await route.handler(Request(server=server, http=request, identity=identity), **arguments)
+        value = await route.handler(
+            Request(server=server, http=request, id=request_id(request), identity=identity), **arguments
+        )
         response = value if isinstance(value, web.StreamResponse) else json_response(value, status=route.status)
         if route.keep_s:
             response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from msgspec import Struct, field
 
-from ..call import Identity, encode_json
+from ..call import TRACE_HEADERS, Identity, encode_json
+from ..store.audit import Change
 
 if TYPE_CHECKING:
     from ..server import Server
@@ -26,6 +27,7 @@ class Request(Struct, kw_only=True):
 
     server: Server
     http: web.Request
+    id: str = ""
     identity: Identity | None = None
 
     @property
@@ -33,6 +35,19 @@ class Request(Struct, kw_only=True):
         """Who calls, on a route that needs a key."""
         assert self.identity is not None
         return self.identity
+
+    def change(self, action: str, target: str, **detail: Any) -> Change:
+        """What this request changes, for the record (`store.audit`)."""
+        headers = self.http.headers
+        trace_id = next((headers[name][:256] for name in TRACE_HEADERS if name in headers), None)
+        return Change(
+            action=action,
+            target=target,
+            actor=self.identity.hash if self.identity is not None else "",
+            request_id=self.id,
+            trace_id=trace_id,
+            detail=detail,
+        )
 
 
 Handler = Callable[..., Awaitable[Any]]

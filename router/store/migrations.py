@@ -121,9 +121,12 @@ async def _copy(connection: aiosqlite.Connection, path: Path) -> None:
 # --- core's steps ----------------------------------------------------------------------------------------------------
 
 
-async def _first(connection: aiosqlite.Connection) -> None:
-    for statement in FIRST:
-        await connection.execute_fetchall(statement)
+def _runs(statements: Sequence[str]) -> Callable[[aiosqlite.Connection], Awaitable[None]]:
+    async def apply(connection: aiosqlite.Connection) -> None:
+        for statement in statements:
+            await connection.execute_fetchall(statement)
+
+    return apply
 
 
 FIRST = (
@@ -286,4 +289,25 @@ FIRST = (
     """,
 )
 
-CORE = [Migration("core", 1, _first)]
+#: what was changed by hand (store/audit.py)
+AUDIT = (
+    """
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        created_unix REAL NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        target TEXT NOT NULL,
+        request_id TEXT NOT NULL DEFAULT '',
+        trace_id TEXT,
+        detail TEXT NOT NULL DEFAULT '{}'
+    )
+    """,
+    """
+    CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'what was recorded is never changed'); END
+    """,
+)
+
+CORE = [Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT), 1)]

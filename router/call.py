@@ -289,6 +289,7 @@ class Generation(Struct, kw_only=True, omit_defaults=True):
     usage: Usage = field(default_factory=Usage)
     latency_ms: int = 0
     generation_ms: int = 0
+    moderation_ms: int | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
     session_id: str | None = None
     trace_id: str | None = None
@@ -325,6 +326,7 @@ class Call:
         "id",
         "identity",
         "metadata",
+        "moderation_s",
         "operation",
         "outcome",
         "outgoing",
@@ -344,6 +346,7 @@ class Call:
         "transforms",
         "usage",
         "warnings",
+        "within",
     )
 
     def __init__(
@@ -401,6 +404,10 @@ class Call:
         self.metadata: dict[str, Any] | None = None
         #: what plugins did to the call, for explanations (api.md 18.9): objects with type, name, summary and data
         self.pipeline: list[dict[str, Any]] = []
+        #: how long the content was looked at before an upstream was asked; None where nobody did
+        self.moderation_s: float | None = None
+        #: the call in whose service the router makes this one (`Server.ask`); None for those of clients
+        self.within: Call | None = None
         self.dropped: list[str] = []
         self.warnings: list[str] = []
         self.rate_limit: tuple[int, int, int] | None = None

@@ -52,17 +52,17 @@ class Fetcher:
         messages = [_with(message, contents) for message in request.messages]
         return replace(request, messages=messages)
 
-    async def fetch(self, url: str) -> tuple[str, bytes]:
+    async def fetch(self, url: str, *, max_bytes: int = MAX_BYTES) -> tuple[str, bytes]:
         """Media type and content of a URL. Raises BadImage, of the kind image_download_failed or image_too_large."""
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._follow(url)
+                return await self._follow(url, min(max_bytes, MAX_BYTES))
         except TimeoutError:
             raise _failed(url, f"no answer within {SECONDS} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _failed(url, str(error) or type(error).__name__) from error
 
-    async def _follow(self, url: str) -> tuple[str, bytes]:
+    async def _follow(self, url: str, most: int) -> tuple[str, bytes]:
         connector = aiohttp.TCPConnector(resolver=_Checked(self._allow_private()), use_dns_cache=False)
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -76,7 +76,7 @@ class Fetcher:
                         continue
                     if answer.status != 200:
                         raise _failed(url, f"the server answered {answer.status}")
-                    return answer.content_type, await _read(answer, url)
+                    return answer.content_type, await _read(answer, url, most)
             raise _failed(url, f"more than {MAX_REDIRECTS} redirects")
 
     def _check(self, url: URL) -> None:
@@ -126,12 +126,12 @@ def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, url: str, most: int) -> bytes:
     content = bytearray()
     async for piece in answer.content.iter_any():
         content += piece
-        if len(content) > MAX_BYTES:
-            raise BadImage(f"{url[:200]} is larger than {MAX_BYTES // 1024 // 1024} MB", kind="image_too_large")
+        if len(content) > most:
+            raise BadImage(f"{url[:200]} is larger than {most / 1024 / 1024:g} MB", kind="image_too_large")
     return bytes(content)
 
 

@@ -292,6 +292,7 @@ class Ledger:
             usage=call.usage or Usage(),
             latency_ms=_milliseconds((call.first_content_s or now) - call.started_s),
             generation_ms=_milliseconds(now - (call.first_content_s or now)),
+            moderation_ms=None if call.moderation_s is None else _milliseconds(call.moderation_s),
             attempts=[_attempt(attempt) for attempt in call.attempts],
             session_id=_text(call.head.session_id or headers.get("x-session-id")),
             trace_id=_first_of(headers, TRACE_HEADERS) or _text(call.head.trace.get("trace_id")),

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from .alarms import Alarms
 from .api.listing import Listing
+from .asking import Asked, ask
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .call import Call, Identity
@@ -66,6 +67,8 @@ class Server:
         self.rng = random.Random()
         self.started_s = self.clock.monotonic()
         self.health = Health(self.clock.monotonic)
+        #: for whoever has to fetch what a request names: `await server.fetcher.fetch(url)`
+        self.fetcher = Fetcher(lambda: self.settings.fetch.allow_private)
         self.plugins = Plugins()
         self.compat: dict[str, Any] = {}
         #: `[plugins.<name>]` by name, as the plugin's own Struct
@@ -108,7 +111,7 @@ class Server:
         await self._configure(self.settings)
         await self._open_store()
         hook = self.plugins.hook
-        relay = Relay(self.ledger, Fetcher(lambda: self.settings.fetch.allow_private), Signatures(self.clock.monotonic))
+        relay = Relay(self.ledger, self.fetcher, Signatures(self.clock.monotonic))
         attempts = Attempts(
             hook,
             relay,
@@ -163,6 +166,26 @@ class Server:
         self.settings = settings
         self.compat = msgspec.structs.asdict(settings.compat)
         self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
+
+    # --- calls of our own ---
+
+    async def ask(
+        self,
+        dialect: str,
+        body: Mapping[str, Any],
+        *,
+        within: Call,
+        charged: bool = False,
+        seconds: float | None = None,
+    ) -> Asked:
+        """Ask a model something in the service of a client's call, as `Dialect.name` has it (`openai.moderations`, `openai.chat`, …).
+
+        The call goes the way of any other and has its row in the ledger, of the router itself or, if `charged`, of the client's key;
+        plugins know it by `call.within`. It ends with the other one, or after so many seconds. Raises RouterError where it fails.
+        """
+        found = next(each for each in self.dialects if each.name == dialect)
+        deadline_s = None if seconds is None else self.clock.monotonic() + seconds
+        return await ask(self.lifecycle, found, body, within=within, charged=charged, deadline_s=deadline_s)
 
     # --- credentials ---
 

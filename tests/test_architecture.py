@@ -23,7 +23,7 @@ LAYERS = (
     ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
-    ("lifecycle", "counting", "builtin"),
+    ("lifecycle", "counting", "asking", "builtin"),
     ("api", "dashboard"),
     ("server", "app", "serving", "commands", "cli", "__main__", "testing"),
 )

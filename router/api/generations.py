@@ -90,7 +90,7 @@ def _inner(row: Generation, *, usage_is_cost: bool) -> dict[str, Any]:
         "service_tier": row.service_tier,
         "latency": row.latency_ms,
         "generation_time": total,
-        "moderation_latency": None,
+        "moderation_latency": row.moderation_ms,
         "tokens_prompt": row.usage.input,
         "tokens_completion": row.usage.output,
         "native_tokens_prompt": row.usage.input,

@@ -41,6 +41,7 @@ FULL = Generation(
     usage=Usage(input=10, output=20, reasoning=3, cache_read=4, audio_input=1, source="estimated"),
     latency_ms=120,
     generation_ms=900,
+    moderation_ms=120,
     attempts=[{"provider": "openai", "model": "openai/gpt-x", "status": 200, "latency_ms": 120}],
     session_id="s",
     trace_id="t",

@@ -6,6 +6,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 from __future__ import annotations
 
 from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Sink
+from .confined import Confined, OutOfBounds
 from .errors import (
     BadImage,
     BadRequest,
@@ -54,6 +55,7 @@ from .model import (
     Image,
     Message,
     Model,
+    Note,
     Opaque,
     Reasoning,
     ReasoningConfig,
@@ -86,6 +88,7 @@ __all__ = [
     "ChatRequest",
     "Choice",
     "Citation",
+    "Confined",
     "ContentRefused",
     "Credential",
     "EmbedInput",
@@ -107,8 +110,10 @@ __all__ = [
     "Model",
     "NotFound",
     "NotImplementedHere",
+    "Note",
     "Opaque",
     "OpenAICompatible",
+    "OutOfBounds",
     "Outgoing",
     "Overloaded",
     "PartDone",

@@ -58,7 +58,7 @@ async def ask(
         operation=operation,
         asked_path=dialect.paths[0].path,
     )
-    call.within = within
+    call.within, call.server = within, within.server
     call.deadline_s = within.deadline_s if deadline_s is None else min(deadline_s, within.deadline_s)
     call.identity = _unbounded(within.identity) if charged and within.identity is not None else OURS
     call.compat = {**within.compat, "always_stream": False}

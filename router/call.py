@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .dialects.base import Dialect
     from .provider import Outgoing, Provider
+    from .server import Server
 
 #: ids must be unique, not secret: a generator that is seeded once saves a system call per request
 _random_bits = random.Random(random.SystemRandom().getrandbits(256)).getrandbits
@@ -119,7 +120,8 @@ class Head(Struct, kw_only=True):
     the contract does not know. `renamed` maps tool names that were shortened for upstreams to those that the client sent.
     `exclude_reasoning`: the client does not want to see thinking. `hub_only`: the body cannot be relayed as it is.
     `capped`: `max_tokens` is a bound that this surface makes clients name; a model that writes less serves them too. `compress`: a
-    prompt that is too long for its model will be made to fit.
+    prompt that is too long for its model will be made to fit. `converts` are modalities of the request that a plugin
+    will turn into text for models that do not take them.
     """
 
     members: dict[str, Raw] = field(default_factory=dict)
@@ -148,6 +150,7 @@ class Head(Struct, kw_only=True):
     hub_only: bool = False
     capped: bool = False
     compress: bool = False
+    converts: frozenset[str] = frozenset()
     decoded: Any = None
 
 
@@ -340,6 +343,7 @@ class Call:
         "request",
         "request_id",
         "reserved",
+        "server",
         "settled",
         "started_s",
         "state",
@@ -379,6 +383,8 @@ class Call:
         #: the credential as the client presented it, for `router_authenticate`; wiped right after
         self.presented = presented
         self.started_s = started_s
+        #: whose call it is: settings of plugins, the fetcher, the clock. Set by `Server.call`
+        self.server: Server
         self.deadline_s: float = 0.0
         #: the effective compat switches: configuration, then the key's own
         self.compat: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
-from .model import AnyPart, Audio, Citation, FinishReason, Image, Opaque, Reasoning, Refusal, Text, ToolCall
+from .model import AnyPart, Audio, Citation, FinishReason, Image, Note, Opaque, Reasoning, Refusal, Text, ToolCall
 from .prices import Usage
 
 
@@ -73,9 +73,9 @@ class ToolDelta(Struct, kw_only=True):
 
 
 class PartDone(Struct, kw_only=True):
-    """A part that arrives whole: an image, audio, a citation, an unknown block."""
+    """A part that arrives whole: an image, audio, a citation, a note, an unknown block."""
 
-    part: Image | Audio | Citation | Opaque
+    part: Image | Audio | Citation | Note | Opaque
     choice: int = 0
 
 
@@ -108,6 +108,7 @@ class Choice(Struct, kw_only=True):
     index: int = 0
     content: list[AnyPart] = field(default_factory=list)
     citations: list[Citation] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     finish: Finish = field(default_factory=Finish)
     logprobs: Raw | None = None
 
@@ -174,6 +175,8 @@ def _choice_events(choice: Choice) -> Iterator[Event]:
                 yield PartDone(part=part, choice=choice.index)
     for citation in choice.citations:
         yield PartDone(part=citation, choice=choice.index)
+    for note in choice.notes:
+        yield PartDone(part=note, choice=choice.index)
 
 
 class Fold:
@@ -202,6 +205,8 @@ class Fold:
                     content.append(Refusal(text=event.text))
             case PartDone(part=Citation() as citation):
                 self._choice(event.choice).citations.append(citation)
+            case PartDone(part=Note() as note):
+                self._choice(event.choice).notes.append(note)
             case PartDone(part=part):
                 self._choice(event.choice).content.append(part)  # type: ignore[arg-type]
             case Start():

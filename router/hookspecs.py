@@ -138,6 +138,9 @@ async def router_admit(call: Call) -> None:
 
     `call.identity` and `call.head` are set, the plan is not. The first refusal ends the call. Implementations must be `async def`.
 
+    A plugin that will turn files (or images, …) into text for models without them adds the modality to `call.head.converts` here,
+    and changes the request in `router_transform`.
+
     .. versionadded:: 1
     """
 

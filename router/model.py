@@ -128,6 +128,12 @@ class Citation(Struct, kw_only=True, omit_defaults=True):
     content: str = ""
 
 
+class Note(Struct, kw_only=True):
+    """An entry of `annotations` that the router itself makes, in OpenAI's form; clients of that API may send it back."""
+
+    raw: Raw
+
+
 AnyPart = Text | Image | Audio | Video | File | ToolCall | ToolResult | Reasoning | Refusal | Opaque
 
 # --- request ---------------------------------------------------------------------------------------------------------

@@ -237,6 +237,7 @@ class Server:
         )
         call.deadline_s = started + self._seconds(request)
         call.compat = self.compat
+        call.server = self
         return call
 
     def _seconds(self, request: web.Request) -> float:

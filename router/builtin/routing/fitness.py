@@ -27,7 +27,7 @@ def suitable(call: Call, pool: Pool) -> Suitable:
     preferences = head.preferences or NO_PREFERENCES
     forced = _forced(call)
     if preferences is NO_PREFERENCES and not forced and (identity is None or not _restricted(identity)):
-        kind = (call.dialect.name, head.needs, head.modalities, head.capped, head.compress)
+        kind = (call.dialect.name, head.needs, head.modalities, head.converts, head.capped, head.compress)
         found = pool.suitable.get(kind)
         if found is None:
             found = pool.suitable[kind] = _sifted(call, pool, NO_PREFERENCES, "")
@@ -134,7 +134,7 @@ def _misfit(head: Head, endpoint: Endpoint) -> str | None:
     model = endpoint.model
     if "text" not in model.output_modalities:
         return DOES_NOT_CHAT
-    if head.modalities and model.context_length and not head.modalities <= set(model.input_modalities):
+    if head.modalities and model.context_length and not head.modalities - head.converts <= set(model.input_modalities):
         return f"modality: it takes {', '.join(model.input_modalities)}"
     return None
 

@@ -27,7 +27,7 @@ from ...events import (
     TextDelta,
     ToolDelta,
 )
-from ...model import AnyPart, Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
+from ...model import AnyPart, Audio, Citation, Image, Note, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...sse import frame
 from ...wire import anthropic as wire
 from .common import cost_members, encode_json, provider_of, stop_reason, usage_object, wants_metadata
@@ -340,7 +340,7 @@ def thought_block(piece: Reasoning, *, hide: bool) -> Any:
     return None
 
 
-def whole_block(part: Image | Audio | Opaque | Citation) -> Any:
+def whole_block(part: Image | Audio | Opaque | Citation | Note) -> Any:
     """A part that came whole, as a block; None where this API has no form for it."""
     match part:
         case Opaque(family=family, raw=raw) if family == _FAMILY:

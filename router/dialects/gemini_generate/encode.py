@@ -26,7 +26,7 @@ from ...events import (
     TextDelta,
     ToolDelta,
 )
-from ...model import Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
+from ...model import Audio, Citation, Image, Note, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...wire import gemini as wire
 from . import common
 from .common import encode_json
@@ -113,7 +113,7 @@ class Encoder:
         out = self._framed(encode_json(_answer(self._call, candidates)))
         return out if self._events else out + common.ARRAY_END
 
-    def _part(self, part: Image | Audio | Citation | Opaque, choice: int, item: PartDone) -> bytes:
+    def _part(self, part: Image | Audio | Citation | Note | Opaque, choice: int, item: PartDone) -> bytes:
         if isinstance(part, Citation):
             self._fold.add(item)
             return b""
@@ -288,7 +288,7 @@ def _line(value: bytes | Raw) -> Raw:
     return Raw(msgspec.json.format(data, indent=-1) if b"\n" in data or b"\r" in data else data)
 
 
-def _whole(part: Image | Audio | Opaque) -> Part | None:
+def _whole(part: Image | Audio | Note | Opaque) -> Part | None:
     """A part that came whole; nothing where this API has no form for it."""
     match part:
         case Image(url="", data=data, media_type=mime):

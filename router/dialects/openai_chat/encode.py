@@ -18,7 +18,7 @@ from ...events import (
     TextDelta,
     ToolDelta,
 )
-from ...model import Audio, Citation, Image, Opaque, Reasoning, Refusal, Text, ToolCall
+from ...model import Audio, Citation, Image, Note, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...wire import openai as wire
 from .common import DONE, debug_object, error_object, provider_of, usage_apart, usage_object
 
@@ -193,11 +193,13 @@ def detail(
     return told | {"id": id, "format": format, "index": index}
 
 
-def part_delta(part: Image | Audio | Citation | Opaque) -> dict[str, Any]:
+def part_delta(part: Image | Audio | Citation | Note | Opaque) -> dict[str, Any]:
     """A part that came whole, as a delta; nothing where this API has no form for it."""
     match part:
         case Citation():
             return {"annotations": [annotation(part)]}
+        case Note(raw=raw):
+            return {"annotations": [raw]}
         case Image():
             return {"images": [image(part)]}
         case Audio():
@@ -291,7 +293,7 @@ def _message(call: Call, choice: Choice) -> dict[str, Any]:
         told["images"] = images
     if heard := [audio(part) for part in parts if isinstance(part, Audio)]:
         told["audio"] = heard[0]
-    told["annotations"] = [annotation(each) for each in citations]
+    told["annotations"] = [*(annotation(each) for each in citations), *(note.raw for note in choice.notes)]
     return told
 
 

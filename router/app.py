@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -40,6 +41,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 #: a body must arrive within so many seconds plus its size at this rate (bytes per second)
 BODY_S = 30.0
 SLOWEST_BODY = 64 * 1024
+#: paths of our own API that end as those of a client's API do
+OURS = re.compile(r"(/api)?/v1/presets/")
 
 
 def application(server: Server) -> web.Application:
@@ -296,6 +299,8 @@ def error_response(server: Server, request: web.Request, error: RouterError) -> 
 def surface_of(request: web.BaseRequest) -> str:
     """The surface that a path belongs to (api.md 1), for paths without a route too."""
     path = request.path
+    if OURS.match(path):
+        return "openai"
     if path.startswith("/anthropic/") or path.rstrip("/").endswith("/messages") or "/messages/" in path:
         return "anthropic"
     if path.startswith(("/v1beta/", "/api/v1beta/")) or path.rstrip("/").rpartition(":")[2] in ALL_METHODS:

@@ -301,6 +301,7 @@ class Generation(Struct, kw_only=True, omit_defaults=True):
     app_title: str | None = None
     http_referer: str | None = None
     user_agent: str | None = None
+    preset_id: str | None = None
     service_tier: str | None = None
 
 
@@ -337,6 +338,7 @@ class Call:
         "pipeline",
         "plan",
         "presented",
+        "preset",
         "query",
         "rate_limit",
         "releases",
@@ -389,6 +391,8 @@ class Call:
         #: the effective compat switches: configuration, then the key's own
         self.compat: dict[str, Any] = {}
         self.identity: Identity | None = None
+        #: the id of the preset that was laid under the request, for the ledger
+        self.preset: str | None = None
         self.head: Head = Head()
         #: the request in the hub's form; decoded on first need, changed by transforms
         self.request: ChatRequest | None = None

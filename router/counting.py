@@ -46,6 +46,7 @@ class Counting:
         hook = self._plugins.hook
         call.identity = await recognise(hook, call)
         call.body = await read()
+        hook.router_received(call=call)
         call.head = call.dialect.peek(call.body, call.path, call.operation)
         try:
             await each(hook.router_admit(call=call))

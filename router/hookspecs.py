@@ -120,6 +120,17 @@ def router_authenticate(call: Call) -> Awaitable[Identity] | Identity | None:
     """
 
 
+@hookspec
+def router_received(call: Call) -> None:
+    """The client's body is here (`call.body`) and nobody has read it yet. All; synchronous; called for every call.
+
+    What you leave in `call.body` is what the client is taken to have sent, and so is `call.path` (the model of Google's clients). Look
+    for something cheap first: bodies have many megabytes. `call.identity` is set. Raise a `RouterError` to refuse.
+
+    .. versionadded:: 1
+    """
+
+
 @hookspec(firstresult=True)
 def router_answer(call: Call) -> Awaitable[bytes] | None:
     """Answer this call yourself, in place of any model: return a coroutine of the whole plain body, or None at once. First.

@@ -301,6 +301,7 @@ class Ledger:
             app_title=_first_of(headers, TITLES),
             http_referer=_text(headers.get("HTTP-Referer") or headers.get("Referer")),
             user_agent=_text(headers.get("User-Agent")),
+            preset_id=call.preset,
             service_tier=_text(outcome.service_tier),
         )
 

@@ -57,6 +57,7 @@ class Lifecycle:
             if identity.compat:
                 call.compat = {**call.compat, **identity.compat}
             call.body = await read()
+            hook.router_received(call=call)
             call.head = call.dialect.peek(call.body, call.path, call.operation)
             with Timeout(self._alarms, call.deadline_s) as deadline:
                 self._begin(deadline)

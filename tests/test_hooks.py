@@ -76,6 +76,24 @@ async def test_authenticate_brings_an_identity_of_its_own(begin: Start) -> None:
     assert (await router.post("/v1/chat/completions", ASK, key="nobody's")).status == 401
 
 
+async def test_received_may_change_the_body_and_refuse(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        def router_received(self, call: Call) -> None:
+            assert call.identity is not None
+            if b"secret" in call.body:
+                raise Forbidden("no secrets", code="secret")
+            call.body = call.body.replace(b"hello", b"good morning")
+
+    router = await begin(Mine())
+
+    await router.post("/v1/chat/completions", ASK)
+    refused = await router.post("/v1/chat/completions", ASK | {"user": "secret"})
+
+    assert upstream.asked[0].body["messages"][-1]["content"] == "good morning"
+    assert (refused.status, (await refused.json())["error"]["code"]) == (403, "secret")
+
+
 async def test_admit_refuses(begin: Start, upstream: FakeUpstream) -> None:
     class Mine:
         @hookimpl

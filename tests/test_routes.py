@@ -16,7 +16,7 @@ from aiohttp import FormData, web
 from yarl import URL
 
 from router.app import application
-from router.call import SCOPES
+from router.call import INFERENCE_SCOPES, SCOPES
 from router.server import Server
 from router.settings import Settings
 from router.testing import Running
@@ -62,6 +62,17 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /endpoints/zdr": BOTH,
         "GET /embeddings/models": BOTH,
         "GET /providers": BOTH,
+    },
+    "config:manage": {
+        "GET /presets": BOTH,
+        "GET /presets/{slug}": BOTH,
+        "PATCH /presets/{slug}": BOTH,
+        "DELETE /presets/{slug}": BOTH,
+        "GET /presets/{slug}/versions": BOTH,
+        "GET /presets/{slug}/versions/{version}": BOTH,
+        "POST /presets/{slug}/chat/completions": BOTH,
+        "POST /presets/{slug}/messages": BOTH,
+        "POST /presets/{slug}/responses": BOTH,
     },
     "generation:read": {
         "GET /generation": BOTH,
@@ -196,7 +207,8 @@ async def access(router: Running, name: str, keys: dict[str, str]) -> str:
     async def ask(key: str | None) -> int:
         method, path = name.split(" ")
         url = URL(
-            router.url + re.sub(r"\{\w+\}", "gen-1" if re.search("generation/|responses/", path) else "echo/echo", path)
+            router.url
+            + re.sub(r"\{\w+\}", "gen-1" if re.search("generation/|/responses/|presets/", path) else "echo/echo", path)
         )
         # As a proxy would ask for somebody elsewhere.
         headers = {"X-Forwarded-For": "203.0.113.9", **({"x-api-key": key} if key else {})}
@@ -218,5 +230,5 @@ async def access(router: Running, name: str, keys: dict[str, str]) -> str:
         return "management"
     assert len(may) == 1, (name, may)
     assert (await ask(router.management) == 403) is (may == ["inference"])
-    assert await ask(router.key) != 403
+    assert (await ask(router.key) == 403) is (may[0] not in INFERENCE_SCOPES)
     return may[0]

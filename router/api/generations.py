@@ -75,7 +75,7 @@ def _inner(row: Generation, *, usage_is_cost: bool) -> dict[str, Any]:
         "trace_id": row.trace_id,
         "tags": row.tags,
         "workspace_id": None,
-        "preset_id": None,
+        "preset_id": row.preset_id,
         "api_type": row.api_type,
         "streamed": row.streamed,
         "cancelled": row.cancelled,

@@ -13,6 +13,7 @@ from .compat import Compat
 from .compression import Compression
 from .limits import Limits
 from .metrics import Metrics
+from .presets import Presets
 from .pricing import Pricing
 from .requested import Requested
 from .responses import Responses
@@ -29,6 +30,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "compression": Compression,
     "compat": Compat,
     "responses": Responses,
+    "presets": Presets,
     "requested": Requested,
     "limits": Limits,
     "auth": Auth,

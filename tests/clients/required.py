@@ -28,6 +28,9 @@ REQUIRED = {
         creator_user_id effective_budget free_model_daily_requests! include_byok_in_limit! is_free_tier! is_management_key!
         is_provisioning_key! label! limit limit_remaining limit_reset organization_id rate_limit! usage! usage_daily!
         usage_monthly! usage_weekly! workspace_id""",
+    "Preset": """created_at! creator_user_id description designated_version_id id! name! slug! status! status_updated_at updated_at!
+        workspace_id""",
+    "PresetDesignatedVersion": "config! created_at! creator_id! id! preset_id! system_prompt updated_at! version!",
     "ListProvidersData": "name! privacy_policy_url slug!",
 }
 

@@ -47,7 +47,7 @@ RANGES: dict[str, tuple[list[Any], list[Any]]] = {
         [{}, {"order": ["echo"], "only": ["echo"], "sort": "price", "max_price": {"prompt": 1}}],
         [[], {"orders": []}, {"order": "a"}, {"sort": "x"}, {"data_collection": "no"}, {"quantizations": ["int3"]}],
     ),
-    "preset": ([""], [1, "none-such", "x" * 257]),
+    "preset": ([""], [1]),
     "plugins": ([[], [{"id": "web", "enabled": False}]], [{}, [{}], [{"id": "nothing"}], ["web"]]),
     "transforms": ([[], ["middle-out"]], ["middle-out", ["nothing"], [1]]),
     "tools": (

@@ -103,7 +103,7 @@ class Background:
             operation=call.operation,
             asked_path=call.asked_path,
         )
-        made.server, made.deadline_s = call.server, call.deadline_s
+        made.server, made.deadline_s, made.preset = call.server, call.deadline_s, call.preset
         made.identity, made.compat = call.identity, {**call.compat, "always_stream": False}
         return made
 

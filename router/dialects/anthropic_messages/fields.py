@@ -178,6 +178,7 @@ FIELDS: dict[str, Check] = {
     "fallbacks": fallbacks,
     "provider": chat.preferences,
     "plugins": chat.plugins,
+    "preset": chat.text("preset", MAX_NAME_CHARS),
     "session_id": chat.text("session_id", 256),
     "trace": chat.trace,
     "route": chat.one_of("route", "fallback", "sort"),

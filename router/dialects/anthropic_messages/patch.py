@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...call import Call, Candidate
 
 #: members that are ours to consume
-EXTENSIONS = frozenset({"models", "fallbacks", "provider", "plugins", "session_id", "trace", "route"})
+EXTENSIONS = frozenset({"models", "fallbacks", "provider", "preset", "plugins", "session_id", "trace", "route"})
 #: how a block may look that Anthropic would refuse: marked by us, or without a signature
 _SUSPECTS = (MARK.encode(), b'"signature":""', b'"signature": ""')
 _TRUE = Raw(b"true")

@@ -10,7 +10,7 @@ from ...call import Head
 from ...errors import BadRequest
 from ...wire import anthropic as wire
 from ..openai_chat.fields import convert
-from ..openai_chat.peek import MAX_TOOL_NAME, read_members, shortened, wanted_plugins
+from ..openai_chat.peek import MAX_TOOL_NAME, read_members, refuse_preset, shortened, wanted_plugins
 from .fields import FIELDS, own_tool
 
 #: what a part that is not text counts as, in tokens: an image of the largest size that is not made smaller, some pages of a document
@@ -64,6 +64,8 @@ def _routing(head: Head, values: dict[str, Any]) -> None:
     get = values.get
     if "models" in values and "fallbacks" in values:
         raise BadRequest("models and fallbacks mean the same: send one of them", param="fallbacks")
+    if preset := get("preset"):
+        refuse_preset(preset)
     head.model = get("model", "")
     head.models = get("models") or get("fallbacks") or []
     if not head.model and not head.models:

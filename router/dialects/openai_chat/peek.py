@@ -109,7 +109,15 @@ def routing(head: Head, values: dict[str, Any]) -> None:
     if (debug := get("debug")) is not None:
         head.echo_upstream_body = bool(debug.echo_upstream_body)
     if preset := get("preset"):
-        raise BadRequest(f"there is no preset {preset!r}", param="preset")
+        refuse_preset(preset)
+
+
+def refuse_preset(name: str) -> None:
+    """A preset that nobody has laid under the request by now never will be. Raises BadRequest."""
+    raise BadRequest(
+        f"the preset {name[:80]!r} cannot be used here: presets are for JSON bodies, and the plugin presets must not be disabled",
+        param="preset",
+    )
 
 
 def wanted_plugins(head: Head, values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ..settings import Settings
+from ..settings import PluginSettings, Settings
 from .running import Running, running
 from .upstream import FakeUpstream
 
@@ -25,18 +25,23 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Starts routers: `await start(providers={...}, plugins={...}, models=...)`; they stop when the test ends."""
+    """Starts routers: `await start(providers={...}, plugins={...}, models=...)`; they stop when the test ends. `plugins` are objects,
+    `plugin_tables` the `[plugins.<name>]` of installed ones."""
     async with AsyncExitStack() as stack:
         count = 0
 
         async def starter(
-            *, plugins: dict[str, object] | None = None, environ: dict[str, str] | None = None, **tables: Any
+            *,
+            plugins: dict[str, object] | None = None,
+            plugin_tables: dict[str, dict[str, Any]] | None = None,
+            environ: dict[str, str] | None = None,
+            **tables: Any,
         ) -> Running:
             nonlocal count
             count += 1
             folder = tmp_path / str(count)
             folder.mkdir()
-            settings = Settings(**tables)
+            settings = Settings(plugins=PluginSettings(tables=plugin_tables or {}), **tables)
             return await stack.enter_async_context(running(settings, folder, plugins=plugins, environ=environ))
 
         yield starter

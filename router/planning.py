@@ -52,6 +52,12 @@ class Table:
         self._providers = providers
         self._broken = broken
         self._aliases = settings.aliases
+        self._default = settings.routing.default_provider
+        if self._default is not None and self._default not in providers and self._default not in broken:
+            raise SettingsError(f"routing.default_provider: no provider {self._default!r} is configured")
+        self._takes_deprecated = settings.routing.deprecated_models
+        #: models that are not served since their makers give them up, by public id and by their own
+        self._deprecated: dict[str, Model] = {}
         self._configured = frozenset(settings.models)
         self.entries: dict[str, Entry] = {}
         #: grows whenever the entries change after the start: what was made of them is made again
@@ -92,32 +98,40 @@ class Table:
     def find(self, name: str) -> list[Named]:
         """The entries that a name of a request means, in the order in which they are tried; empty where it means nothing.
 
-        Exact id, alias, `provider/upstream-model` of a provider that takes unknown ones, bare name that fits one model only, and each
-        of these with a variant behind a colon. Raises BadRequest where a bare name fits several.
+        Exact id, alias, `~author/name-latest`, `provider/upstream-model` of a provider that takes unknown ones, bare name that fits one
+        model only, bare name of the default provider, and each of these with a variant behind a colon. Raises BadRequest where a bare
+        name fits several.
         """
         if found := self._exact(name):
             return [Named(entry=entry) for entry in found]
         base, _, variant = name.rpartition(":")
-        if variant in VARIANTS and base and (found := self._exact(base) or self._as_list(self._pass_through(base))):
+        if variant in VARIANTS and base and (found := self._exact(base) or self._as_list(self._elsewhere(base))):
             return [Named(entry=entry, variant=variant) for entry in found]
-        if (passed := self._pass_through(name)) is not None:
-            return [Named(entry=passed)]
-        return []
+        return [Named(entry=entry) for entry in self._as_list(self._elsewhere(name))]
+
+    def find_at(self, slug: str, name: str) -> list[Named]:
+        """What a provider itself knows by this name, where a client names provider and model apart. No alias is such a name."""
+        return [] if name in self._aliases else self.find(f"{slug}/{name}")
 
     def why_not(self, name: str) -> RouterError:
         """What to tell a client whose model nobody knows."""
         name = name[:LONGEST_ECHO]
         slug, _, _ = name.partition("/")
+        given_up = name in self._deprecated
         if slug in self._broken:
             return NoEndpoint(f"{name!r} cannot be served: {self._broken[slug]}")
         near = self.nearest(name)
+        said = (
+            "its maker gives it up, and routing.deprecated_models is false"
+            if given_up
+            else "GET /v1/models lists what there is"
+        )
         return NotFound(
-            f"no model {name!r} here; GET /v1/models lists what there is"
-            + (f" (did you mean {', '.join(near)}?)" if near else ""),
+            f"no model {name!r} here; {said}" + (f" (did you mean {', '.join(near)}?)" if near else ""),
             code="model_not_found",
             param="model",
             availability={
-                "code": "model_not_found",
+                "code": "model_deprecated" if given_up else "model_not_found",
                 "retryable": False,
                 "requested_models": [name],
                 "fallback_models": near,
@@ -147,9 +161,13 @@ class Table:
                 for target in self._aliases[name]
                 for entry in self._exact(target, seen | {name}) or self._as_list(self._pass_through(target))
             ]
+        if name.startswith("~"):
+            return self._as_list(self._newest(name))
         ids = self._bare.get(name)
         if ids is None:
             return []
+        if len(ids) > 1 and (own := self._by_default(name)) is not None:
+            return [own]
         if len(ids) > 1:
             raise BadRequest(
                 f"{name!r} names several models: {', '.join(ids[:5])}; say which one",
@@ -157,6 +175,30 @@ class Table:
                 code="model_not_found",
             )
         return [self.entries[ids[0]]]
+
+    def _newest(self, name: str) -> Entry | None:
+        """What `~author/name-latest` stands for: of the models of this line the one that came last and that nobody gives up."""
+        line, _, latest = name[1:].rpartition("-")
+        if latest != "latest" or "/" not in line:
+            return None
+        of_line = (
+            entry
+            for id, entry in self.entries.items()
+            if id.startswith(line) and not id[len(line) : len(line) + 1].isalpha() and not entry.model.deprecated
+        )
+        # Of several that came together the one of the shortest name: the others are its kinds.
+        return max(of_line, key=lambda each: (each.model.created, -len(each.id)), default=None)
+
+    def _elsewhere(self, name: str) -> Entry | None:
+        """A model that is not in the table: passed through to the provider that is named, or to the default one."""
+        return self._pass_through(name) or (self._by_default(name) if "/" not in name else None)
+
+    def _by_default(self, name: str) -> Entry | None:
+        """A bare name as the default provider knows it."""
+        if self._default is None:
+            return None
+        full = f"{self._default}/{name}"
+        return self.entries.get(full) or self._pass_through(full)
 
     @staticmethod
     def _as_list(entry: Entry | None) -> list[Entry]:
@@ -168,7 +210,7 @@ class Table:
             return entry
         slug, _, upstream_id = name.partition("/")
         provider = self._providers.get(slug)
-        if provider is None or not upstream_id or not provider.settings.unknown_models:
+        if provider is None or not upstream_id or not provider.settings.unknown_models or name in self._deprecated:
             return None
         if len(self._passed) >= PASSED_THROUGH:
             self._passed.clear()
@@ -179,6 +221,10 @@ class Table:
     def _add_all(self, provider: Provider, models: Iterable[Model]) -> None:
         for model in models:
             id = f"{provider.slug}/{model.id}"
+            if model.deprecated and not self._takes_deprecated:
+                self._deprecated[id] = self._deprecated[model.id] = model
+                self._forget(id, model.id)
+                continue
             entry = Entry(id=id, model=model, endpoints=[_endpoint(provider, id, model)])
             self.entries[id] = entry
             for bare in (model.id, *model.aliases):
@@ -200,6 +246,9 @@ class Table:
         known = self.entries.get(id)
         endpoints = [self._configured_endpoint(id, own, each, number) for number, each in enumerate(own.endpoints)]
         if not endpoints:
+            if known is None and (given_up := self._deprecated.pop(id, None)) is not None:
+                slug = id.partition("/")[0]
+                known = Entry(id=id, model=given_up, endpoints=[_endpoint(self._providers[slug], id, given_up)])
             if known is None:
                 raise SettingsError(f"models.{id}.endpoints: at least one endpoint is needed for a model of your own")
             endpoints = [_with_facts(endpoint, own, None) for endpoint in known.endpoints]
@@ -271,6 +320,7 @@ def _with_facts(endpoint: Endpoint, own: ModelSettings, each: EndpointSettings |
         endpoint,
         model=replace(model, **{name: value for name, value in given.items() if value is not None}),
         price=price_of(each.pricing) if each.pricing else endpoint.price,
+        variant=each.variant,
         priority=each.priority,
         zdr=endpoint.zdr if each.zdr is None else each.zdr,
         quantization=each.quantization or endpoint.quantization,

@@ -152,6 +152,7 @@ class EndpointSettings(Struct, kw_only=True, forbid_unknown_fields=True):
 
     provider: str
     model: str
+    variant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$")] = ""
     pricing: PriceSettings | None = None
     priority: int = 0
     quantization: str | None = None
@@ -180,6 +181,8 @@ class RoutingSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     """`[routing]`."""
 
     default_model: str | None = None
+    default_provider: str | None = None
+    deprecated_models: bool = True
     sort: Literal["balanced", "price", "latency", "throughput", "order"] = "balanced"
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 8
     deterministic: bool = False

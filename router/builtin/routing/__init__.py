@@ -13,7 +13,7 @@ from ...call import Attempt, Call, Candidate, Identity, Preferences
 from ...errors import BadRequest, UpstreamUnauthorized
 from ...hookspecs import hookimpl
 from ...planning import AUTO, Named
-from .fitness import NO_PREFERENCES, fits, listed, suitable
+from .fitness import NO_PREFERENCES, fits, forced_provider, listed, names, suitable
 from .order import Order, strategy_of
 from .pools import Choice, Pool, Suitable
 from .refusals import refusal
@@ -39,18 +39,19 @@ class Routing:
     def router_candidates(self, call: Call) -> Sequence[Candidate]:
         """All endpoints of all models that the request names, in the order of the models."""
         head, table = call.head, self._server.table
-        names = (head.model, *head.models) if head.models else (head.model,)
-        pool: Pool | None = table.pools.get(names)
+        wanted = (head.model, *head.models) if head.models else (head.model,)
+        forced = forced_provider(call)
+        pool: Pool | None = table.pools.get(wanted) if not forced else None
         if pool is None:
-            wanted = [name for name in names if name] or [self._default(call.identity)]
-            found = [named for name in wanted for named in self._find(call, name)]
+            given = [name for name in wanted if name] or [self._default(call.identity)]
+            found = [named for name in given for named in self._find(call, name)]
             pool = Pool.named(found)
             if found and not pool:  # the variant of its name leaves nothing
                 call.plan.refusal = refusal(call, Suitable([]), table.nearest(head.model))
-            if found and names[0] and AUTO.isdisjoint(wanted) and call.plan.refusal is None:
+            if found and wanted[0] and not forced and AUTO.isdisjoint(given) and call.plan.refusal is None:
                 if len(table.pools) >= KEPT_POOLS:
                     table.pools.clear()
-                table.pools[names] = pool
+                table.pools[wanted] = pool
         return pool
 
     @hookimpl(trylast=True)
@@ -88,7 +89,15 @@ class Routing:
         table = self._server.table
         if name in AUTO:
             return self._auto(call)
-        found = table.find(name)
+        forced = forced_provider(call)
+        try:
+            found = table.find(name)
+        except BadRequest:
+            if not forced:
+                raise
+            found = []  # a name that fits several models: the provider says which one
+        if forced and not any(names(endpoint, forced) for named in found for endpoint in named.entry.endpoints):
+            found = table.find_at(forced.partition("/")[0], name) or found
         if not found:
             call.plan.refusal = call.plan.refusal or table.why_not(name)
         return found

@@ -25,7 +25,7 @@ def suitable(call: Call, pool: Pool) -> Suitable:
     """What of the pool may serve this call."""
     head, identity = call.head, call.identity
     preferences = head.preferences or NO_PREFERENCES
-    forced = _forced(call)
+    forced = forced_provider(call)
     if preferences is NO_PREFERENCES and not forced and (identity is None or not _restricted(identity)):
         kind = (call.dialect.name, head.needs, head.modalities, head.converts, head.capped, head.compress)
         found = pool.suitable.get(kind)
@@ -201,7 +201,8 @@ def _too_dear(price: Price | None, most: dict[str, float | str]) -> str | None:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def _forced(call: Call) -> str:
+def forced_provider(call: Call) -> str:
+    """`slug` or `slug/variant` that a header insists on, "" where none does."""
     for header in FORCED_HEADERS:
         if value := call.headers.get(header):
             return value

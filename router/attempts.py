@@ -55,9 +55,9 @@ class Attempts:
         self._rng = rng
 
     async def run(self, call: Call, sink: Sink) -> None:
-        """Answer the call from the first candidate that can. Raises what the last one failed with."""
+        """Answer the call from the first candidate that can, if anybody has to be asked. Raises what the last one failed with."""
         self._ledger.started(call)
-        final = await self._first_answer(call, sink)
+        final = await self._relay.recall(call, sink) or await self._first_answer(call, sink)
         await self._ledger.commit(call)
         await sink.finish(final)
 

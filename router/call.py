@@ -238,6 +238,21 @@ class Attempt(Struct, kw_only=True):
     exhausted_s: float | None = None
 
 
+class Recalled(Struct, kw_only=True):
+    """An answer that is there already, in the client's own form: nobody is asked for it, and it costs nothing.
+
+    `tail` is the whole plain body, or the terminal frames of a stream, whose other frames are `head`. `candidate` is whose answer it
+    was, and `source_id` the id of the call that it answered first.
+    """
+
+    candidate: Candidate
+    tail: bytes
+    head: bytes = b""
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    source_id: str = ""
+
+
 class Outcome(Struct, kw_only=True):
     """What an answer turned out to be: filled while it is relayed, valid at any moment.
 
@@ -263,7 +278,7 @@ class Generation(Struct, kw_only=True, omit_defaults=True):
     """One row of the ledger: a call that had an identity, ended. Never updated.
 
     `cost` is what is charged, None where the model has no price (`priced` False); `list_cost` what the price list says.
-    `status`: ok, error, cancelled, interrupted. Tokens as in `Usage`.
+    `status`: ok, error, cancelled, interrupted. Tokens as in `Usage`. `response_cache_source_id`: whose answer was given again.
     """
 
     id: str
@@ -303,6 +318,7 @@ class Generation(Struct, kw_only=True, omit_defaults=True):
     user_agent: str | None = None
     preset_id: str | None = None
     service_tier: str | None = None
+    response_cache_source_id: str | None = None
 
 
 class Call:
@@ -310,6 +326,7 @@ class Call:
 
     __slots__ = (
         "account",
+        "answer_headers",
         "asked_path",
         "attempts",
         "body",
@@ -341,6 +358,7 @@ class Call:
         "preset",
         "query",
         "rate_limit",
+        "recalled",
         "releases",
         "request",
         "request_id",
@@ -399,6 +417,8 @@ class Call:
         self.transforms: list[Any] = []
         self.filters: list[Any] = []
         self.plan: Plan = Plan()
+        #: an answer that is there already; None where somebody has to be asked
+        self.recalled: Recalled | None = None
         #: what is sent in the attempt under way; wrappers of `router_attempt` may look at it or change it
         self.outgoing: Outgoing | None = None
         self.candidate: Candidate | None = None
@@ -420,6 +440,8 @@ class Call:
         self.within: Call | None = None
         self.dropped: list[str] = []
         self.warnings: list[str] = []
+        #: headers that plugins add to the answer, whatever it will be
+        self.answer_headers: dict[str, str] = {}
         self.rate_limit: tuple[int, int, int] | None = None
         self.error: RouterError | None = None
         self.cancelled = False

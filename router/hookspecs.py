@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Generation, Identity, Sink
+    from .call import Attempt, Call, Candidate, Generation, Identity, Recalled, Sink
     from .dialects.base import Dialect
     from .provider import Provider, Upstream
     from .server import Server
@@ -191,6 +191,17 @@ def router_candidates(call: Call) -> Sequence[Candidate]:
 @hookspec(firstresult=True)
 def router_rank(call: Call, candidates: Sequence[Candidate]) -> Sequence[Candidate] | None:
     """In which order? May drop some; say why in `call.plan.filtered`. First; synchronous.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec(firstresult=True)
+def router_recall(call: Call) -> Recalled | None:
+    """Is the answer of this call there already? Return it in the client's own form, or None. First; synchronous.
+
+    Called when the plan's candidates are known, before transforms and filters, which do not see such a call: no upstream is asked, no
+    attempt is made, nothing is used and nothing charged. It is counted by the limits and gets its row. Raise a `RouterError` to refuse.
 
     .. versionadded:: 1
     """

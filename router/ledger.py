@@ -303,6 +303,7 @@ class Ledger:
             user_agent=_text(headers.get("User-Agent")),
             preset_id=call.preset,
             service_tier=_text(outcome.service_tier),
+            response_cache_source_id=call.recalled.source_id if call.recalled is not None else None,
         )
 
 
@@ -358,6 +359,8 @@ def _used_up(identity: Identity, at_unix: float, account: Account) -> Insufficie
 
 def worst_case(call: Call) -> int:
     """The most that the plan may cost: the estimated prompt and the longest answer, at its dearest candidate."""
+    if call.recalled is not None:
+        return 0
     return max((_worst_at(call, candidate) for candidate in call.plan.candidates), default=0)
 
 

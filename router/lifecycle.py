@@ -65,7 +65,10 @@ class Lifecycle:
                     await sink.finish(await answer)
                     return
                 await each(hook.router_admit(call=call))
-                call.plan = await self._planner.plan(call)
+                call.plan = self._planner.choose(call)
+                call.recalled = hook.router_recall(call=call)
+                if call.recalled is None:
+                    await self._planner.prepare(call)
                 self._ledger.reserve(call)
                 for wrap in hook.router_sink(call=call):
                     sink = wrap(sink)

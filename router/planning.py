@@ -335,6 +335,12 @@ class Planner:
 
     async def plan(self, call: Call) -> Plan:
         """The plan, with at least one candidate. Raises NotFound or NoEndpoint, saying what was in the way."""
+        plan = self.choose(call)
+        await self.prepare(call)
+        return plan
+
+    def choose(self, call: Call) -> Plan:
+        """The candidates, in order. Raises as `plan` does."""
         hook = self._hook
         plan = call.plan = Plan()
         answers = hook.router_candidates(call=call)
@@ -346,8 +352,13 @@ class Planner:
             plan.candidates = candidates if ranked is None else ranked
         if not plan.candidates:
             raise plan.refusal or NotFound(f"nobody serves {call.head.model!r}", code="model_not_found", param="model")
+        return plan
+
+    async def prepare(self, call: Call) -> None:
+        """What plugins make of the request, and want to see of the answer."""
         if not call.dialect.through_hub:
-            return plan
+            return
+        hook = self._hook
         call.filters = hook.router_filter(call=call)
         call.transforms = hook.router_transform(call=call)
         if call.transforms:
@@ -355,7 +366,6 @@ class Planner:
             for transform in call.transforms:
                 request = await transform(request)
             call.request = request
-        return plan
 
 
 __all__ = ["AUTO", "VARIANTS", "Candidate", "Entry", "Named", "Planner", "Table"]

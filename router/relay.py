@@ -6,6 +6,7 @@ else goes through `model`. Both lanes end with the terminal bytes in hand, unsen
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,19 @@ class Relay:
         if not call.dialect.through_hub:
             return await self._operation(call, upstream, sink, patience)
         return await self._plain(call, upstream)
+
+    async def recall(self, call: Call, sink: Sink) -> bytes:
+        """The terminal bytes of an answer that is there already, its others sent; nothing where there is none."""
+        recalled = call.recalled
+        if recalled is None:
+            return b""
+        call.candidate, call.metadata = recalled.candidate, None
+        call.outcome = Outcome(finish_reason=recalled.finish_reason, native_finish_reason=recalled.native_finish_reason)
+        call.usage, call.charge = Usage(), 0
+        if recalled.head:
+            call.first_content_s = asyncio.get_running_loop().time()
+            await sink.write(recalled.head)
+        return recalled.tail
 
     def rest(self, call: Call, candidate: Candidate, error: UpstreamError) -> bytes:
         """A plain answer of what came before its `error`, where nothing is left to try. The call has failed then and costs nothing."""

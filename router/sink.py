@@ -182,6 +182,7 @@ class HttpSink(Sink, Alarm):
             headers["Server-Timing"] = self._timing()
         if call.charge is not None and not call.head.stream:
             headers["X-Router-Cost"] = usd_text(call.charge)
+        headers.update(call.answer_headers)
         headers.update(trace_headers(self._request.headers))
         origins = self._settings.server.cors_origins
         if origins and (origin := self._request.headers.get("Origin")) in origins:
@@ -191,8 +192,8 @@ class HttpSink(Sink, Alarm):
     def _timing(self) -> str:
         """Server-Timing in milliseconds: before the first attempt, until the upstream's first content, the rest."""
         call = self._call
-        first = call.attempts[0].started_s
         now = self._loop.time()
+        first = call.attempts[0].started_s if call.attempts else now
         content = call.first_content_s or now
         queue, upstream = (first - call.started_s) * 1000, (content - first) * 1000
         return (

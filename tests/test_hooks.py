@@ -20,6 +20,7 @@ from router import (
     Generation,
     Identity,
     Provider,
+    Recalled,
     RouterError,
     Sink,
     TextDelta,
@@ -212,6 +213,31 @@ async def test_answer_takes_the_place_of_a_model(begin: Start, upstream: FakeUps
     assert upstream.asked == []
     assert await router.server.database.all("SELECT id FROM generation") == []
     assert (await router.post("/v1/chat/completions", ASK)).status == 200
+
+
+async def test_recall_answers_and_nobody_is_asked(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        def router_recall(self, call: Call) -> Recalled | None:
+            if "known" not in call.head.members:
+                return None
+            call.answer_headers["X-Mine"] = "yes"
+            return Recalled(candidate=call.plan.candidates[0], tail=b'{"answer":"known"}', source_id="gen-before")
+
+        @hookimpl
+        def router_transform(self, call: Call) -> None:
+            assert "known" not in call.head.members
+
+    router = await begin(Mine())
+
+    answer = await router.post("/v1/chat/completions", {**ASK, "known": True})
+
+    assert (answer.status, await answer.json(), answer.headers["X-Mine"]) == (200, {"answer": "known"}, "yes")
+    assert upstream.asked == []
+    (row,) = await router.server.database.all("SELECT status, charge, provider, input, detail FROM generation")
+    assert row[:4] == ("ok", 0, "fake", 0)
+    assert "gen-before" in row[4]
+    assert "X-Mine" not in (await router.post("/v1/chat/completions", ASK)).headers
 
 
 async def test_sink_sees_what_the_client_gets(begin: Start, upstream: FakeUpstream) -> None:

@@ -112,7 +112,7 @@ def _inner(row: Generation, *, usage_is_cost: bool) -> dict[str, Any]:
         "upstream_inference_cost": _list_cost(row),
         "cache_discount": usd(row.cache_discount) if row.cache_discount else None,
         "is_byok": row.is_byok,
-        "response_cache_source_id": None,
+        "response_cache_source_id": row.response_cache_source_id,
     }
 
 

@@ -7,6 +7,7 @@ Each can be switched off by `[plugins] disabled = ["metrics"]`; the server start
 from __future__ import annotations
 
 from .auth import Auth
+from .cache import Cache
 from .catalogue import Catalogue
 from .choices import Choices
 from .compat import Compat
@@ -27,6 +28,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "routing": Routing,
     "metrics": Metrics,
     "catalogue": Catalogue,
+    "cache": Cache,
     "compression": Compression,
     "compat": Compat,
     "responses": Responses,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..call import Call, Candidate, Head
     from ..errors import RouterError
     from ..provider import Outgoing
+    from .again import Again
 
 
 class Path(NamedTuple):
@@ -131,6 +132,11 @@ class Dialect:
     def encoder(self, call: Call) -> Flow:
         """Hub lane, stream."""
         raise TypeError(f"{type(self).__name__} has no encoder")
+
+    def again(self, call: Call) -> Again | None:
+        """How an answer that a client of this dialect was given before is told once more, as that of this call. None, the default,
+        where it cannot be."""
+        return None
 
     def counted(self, tokens: int) -> bytes:
         """The answer of a `count_tokens` operation."""

@@ -19,6 +19,7 @@ from ..model import Image, Text
 from ..prices import Usage
 from ..wire import gemini as wire
 from . import envelopes
+from .again import Again
 from .base import Dialect, Path
 from .gemini_generate import METHODS as GENERATING
 from .gemini_generate import common, fields
@@ -134,6 +135,10 @@ class GeminiEmbeddings(Dialect):
         if common.wants_metadata(call):
             common.add_metadata(call, told, counted)
         return encode_json(told)
+
+    def again(self, call: Call) -> Again:
+        """There is no id to it."""
+        return Again({}, usage="usageMetadata")
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and envelope; the code is a number for everybody."""

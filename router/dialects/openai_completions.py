@@ -19,6 +19,7 @@ from ..model import ChatRequest, Message, Text
 from ..openai_words import failure, merge_usage, reason_of, text_of, usage_of
 from ..sse import Frames, data_of, frame
 from ..wire import openai as wire
+from .again import Again
 from .base import Dialect, Flow, Path
 from .openai_chat import common
 from .openai_chat.common import DONE, usage_object
@@ -70,6 +71,10 @@ class OpenAICompletions(Dialect):
     def reply(self, call: Call, reply: Reply) -> bytes:
         """Hub lane, plain."""
         return whole(call, reply)
+
+    def again(self, call: Call) -> Again:
+        """Its own id and time."""
+        return Again({"id": call.id, "created": int(call.created_unix)})
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and envelope, in the shape of chat."""

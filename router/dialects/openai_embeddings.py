@@ -24,6 +24,7 @@ from ..model import Image, Text
 from ..openai_words import merge_usage
 from ..prices import Usage
 from ..wire import openai as wire
+from .again import Again
 from .base import Path
 from .openai_chat.fields import Check, convert, integer, one_of, text
 from .openai_chat.peek import PART_TOKENS
@@ -127,6 +128,10 @@ class OpenAIEmbeddings(Whole):
         if call.metadata is not None:
             told["openrouter_metadata"] = call.metadata
         return wire.encode(told)
+
+    def again(self, call: Call) -> Again:
+        """Its own id."""
+        return Again({"id": call.id})
 
 
 # --- requests --------------------------------------------------------------------------------------------------------

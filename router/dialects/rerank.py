@@ -13,6 +13,7 @@ from ..errors import BadRequest, UpstreamUnavailable
 from ..modalities import Reranked, RerankRequest
 from ..prices import PICODOLLARS, Usage
 from ..wire import openai as wire
+from .again import Again
 from .base import Path
 from .openai_chat.common import provider_of
 from .openai_chat.fields import MAX_COUNT, Check, boolean, convert, integer, text
@@ -92,6 +93,10 @@ class Rerank(Whole):
         if call.metadata is not None:
             told["openrouter_metadata"] = call.metadata
         return wire.encode(told)
+
+    def again(self, call: Call) -> Again:
+        """Its own id."""
+        return Again({"id": call.id})
 
 
 _decode_documents = msgspec.json.Decoder(list[str | dict[str, Any]] | None).decode

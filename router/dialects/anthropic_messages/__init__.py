@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ...events import Reply
 from ...model import ChatRequest
 from .. import envelopes
+from ..again import Again
 from ..base import Dialect, Flow, Path
 from . import answer, common, encode, peek
 from .decode import decode
@@ -76,6 +77,10 @@ class AnthropicMessages(Dialect):
     def reply(self, call: Call, reply: Reply) -> bytes:
         """Hub lane, plain."""
         return encode.reply(call, reply)
+
+    def again(self, call: Call) -> Again:
+        """Its own id, in the message."""
+        return Again({"id": call.id}, inside="message")
 
     def counted(self, tokens: int) -> bytes:
         """The answer of count_tokens."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ...events import Reply
 from ...model import ChatRequest
 from .. import envelopes
+from ..again import Again
 from ..base import Dialect, Flow, Path
 from . import answer, common, encode, peek
 from .decode import decode
@@ -80,6 +81,11 @@ class GeminiGenerate(Dialect):
     def reply(self, call: Call, reply: Reply) -> bytes:
         """Hub lane, plain."""
         return encode.reply(call, reply)
+
+    def again(self, call: Call) -> Again:
+        """Its own id; streams are of two kinds."""
+        kind = Again if common.wants_events(call) else common.ArrayAgain
+        return kind({"responseId": call.id}, usage="usageMetadata")
 
     def counted(self, tokens: int) -> bytes:
         """The answer of countTokens."""

@@ -12,6 +12,7 @@ from ...errors import RouterError
 from ...prices import PICODOLLARS, Usage
 from ...wire import gemini as wire
 from .. import envelopes
+from ..again import Again
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -47,6 +48,19 @@ def event(answer: bytes) -> bytes:
 def element(answer: bytes, *, first: bool) -> bytes:
     """An answer as the next element of the array."""
     return b"[%b" % answer if first else b",\r\n%b" % answer
+
+
+class ArrayAgain(Again):
+    """A stream that is an array of answers, told again."""
+
+    def stream(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
+        """The last answer is the end, as it was."""
+        answers = [self.whole(each) for each in _decode_list(head + tail)]
+        elements = [element(each, first=not index) for index, each in enumerate(answers)]
+        return b"".join(elements[:-1]), elements[-1] + ARRAY_END
+
+
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 # --- usage and cost --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ...events import Reply
 from ...model import ChatRequest
+from ..again import Again
 from ..base import Dialect, Flow, Path
 from . import answer, common, encode, peek
 from .decode import decode
@@ -67,6 +68,10 @@ class OpenAIChat(Dialect):
     def reply(self, call: Call, reply: Reply) -> bytes:
         """Hub lane, plain."""
         return encode.reply(call, reply)
+
+    def again(self, call: Call) -> Again:
+        """Its own id and time."""
+        return Again({"id": call.id, "created": int(call.created_unix)})
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and envelope."""

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 
 from ...events import Reply
 from ...model import ChatRequest
+from ..again import Again
 from ..base import Dialect, Flow, Path
 from ..openai_chat import common
 from . import answer, encode, peek
 from .decode import decode
 from .patch import patch
+from .response import response_id
 from .tap import Tap
 
 if TYPE_CHECKING:
@@ -70,6 +72,12 @@ class OpenAIResponses(Dialect):
     def reply(self, call: Call, reply: Reply) -> bytes:
         """Hub lane, plain."""
         return encode.reply(call, reply)
+
+    def again(self, call: Call) -> Again | None:
+        """Its own id and time. What is kept for going on from it is an answer of its own."""
+        if call.head.decoded.kept is not None:
+            return None
+        return Again({"id": response_id(call), "created_at": int(call.created_unix)}, inside="response")
 
     def error(self, error: RouterError, request_id: str, *, number_codes: bool = False) -> tuple[int, bytes]:
         """HTTP status and envelope, in the shape of chat."""

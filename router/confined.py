@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 #: what a process may know of where it runs
 KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "HOME", "USERPROFILE", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL")
@@ -42,17 +43,19 @@ class OutOfBounds(Exception):
 class Confined:
     """Runs a script on bytes: what it reads from its standard input, and writes to its standard output, in binary.
 
-    `megabytes` bound its memory; at most `at_once` processes run at the same time, the others wait.
+    `megabytes` bound its memory; at most `at_once` processes run at the same time, the others wait. One may serve a whole plugin.
     """
 
     def __init__(self, script: Path, *, megabytes: int, at_once: int = 2) -> None:
         self._script = script
         self._megabytes = megabytes
-        self._slots = asyncio.Semaphore(at_once)
+        self._at_once = at_once
+        # A semaphore belongs to one event loop; we may be made before there is any.
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def run(self, data: bytes, *, seconds: float) -> bytes:
         """The output for this input. `seconds` count from the start of the process. Raises OutOfBounds."""
-        async with self._slots:
+        async with self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._at_once)):
             process = await self._started()
             try:
                 async with asyncio.timeout(seconds):

@@ -29,6 +29,7 @@ COMMANDS = {
     "models": "list the models that can be asked for",
     "providers": "list the configured upstreams",
     "plugins": "list the plugins that are installed",
+    "simulate": "price the logged calls again under another policy",
     "record": "record an upstream for a plugin's tests",
     "doctor": "look for what could be wrong on this machine",
 }

@@ -5,6 +5,7 @@ The policy (which candidates, in which order) is the hooks' `router_candidates` 
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -94,6 +95,13 @@ class Table:
     def gone(self, endpoint: Endpoint) -> bool:
         """Has its upstream ceased to list it?"""
         return (endpoint.provider.slug, endpoint.model.id) in self._gone
+
+    def with_aliases(self, aliases: Mapping[str, list[str]]) -> Table:
+        """The same models under further names, for a look at what these would do: this table stays as it is."""
+        other = copy.copy(self)
+        other._aliases = {**self._aliases, **aliases}
+        other._passed, other.pools = {}, {}
+        return other
 
     def find(self, name: str) -> list[Named]:
         """The entries that a name of a request means, in the order in which they are tried; empty where it means nothing.

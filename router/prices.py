@@ -101,7 +101,7 @@ class Price(Struct, kw_only=True, omit_defaults=True):
             usage = Usage(
                 input=usage.billed_input, output=usage.billed_output, searches=usage.searches, images=usage.images
             )
-        rate = self._at(usage.input, at_unix) if self.overrides else self
+        rate = self.at(usage.input, at_unix) if self.overrides else self
         cached = (
             usage.cache_read * _or(rate.input_cache_read, rate.prompt)
             + usage.cache_write * _or(rate.input_cache_write, rate.prompt)
@@ -133,7 +133,8 @@ class Price(Struct, kw_only=True, omit_defaults=True):
             cache_discount=cached_tokens * rate.prompt - cached,
         )
 
-    def _at(self, prompt_tokens: int, at_unix: float) -> Price:
+    def at(self, prompt_tokens: int, at_unix: float) -> Price:
+        """The price that holds for a prompt of this length at this time (seconds)."""
         rate = self
         for row in self.overrides:
             if prompt_tokens >= row.min_prompt_tokens and row.holds_at(at_unix):

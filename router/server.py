@@ -92,6 +92,8 @@ class Server:
         self.generations: Generations
         self.ledger: Ledger
         self.table: Table
+        #: simulations read the whole ledger: one at a time
+        self.simulating = asyncio.Lock()
         self.listing = Listing(lambda: self.table)
         self.lifecycle: Lifecycle
         self.counting: Counting

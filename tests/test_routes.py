@@ -74,6 +74,9 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /presets/{slug}/messages": BOTH,
         "POST /presets/{slug}/responses": BOTH,
     },
+    "logs:read": {
+        "POST /simulate": BOTH,
+    },
     "generation:read": {
         "GET /generation": BOTH,
         "GET /generation/{id}": BOTH,

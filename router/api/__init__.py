@@ -75,10 +75,10 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 
 def routes() -> list[Route]:
     """All routes of the router's own API."""
-    from . import endpoints, generations, google, keys, models, providers, reserved, service
+    from . import endpoints, generations, google, keys, models, providers, reserved, service, simulate
 
     return [
         route
-        for module in (endpoints, models, google, providers, keys, generations, reserved, service)
+        for module in (endpoints, models, google, providers, keys, generations, simulate, reserved, service)
         for route in module.ROUTES
     ]

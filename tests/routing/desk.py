@@ -63,7 +63,8 @@ class Desk:
         """Make the providers."""
         plugins = self.server.plugins
         plugins.load(self.settings)
-        plugins.register(Routing(self.server), "routing", state="builtin")
+        self.routing = Routing(self.server)
+        plugins.register(self.routing, "routing", state="builtin")
         plugins.register(Requested(self.server), "requested", state="builtin")
         await self.server._configure(self.settings)
         self._planner = Planner(plugins.hook)

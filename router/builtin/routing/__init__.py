@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ...call import Attempt, Call, Candidate, Identity, Preferences
+from ...call import Attempt, Call, Candidate, Endpoint, Identity, Preferences
 from ...errors import BadRequest, UpstreamUnauthorized
 from ...hookspecs import hookimpl
 from ...planning import AUTO, Named
@@ -20,7 +20,7 @@ from .refusals import refusal
 from .sticky import Sticky
 
 if TYPE_CHECKING:
-    from ...server import Server
+    from .surroundings import Surroundings
 
 #: lists of names whose pools are kept
 KEPT_POOLS = 5000
@@ -29,7 +29,7 @@ KEPT_POOLS = 5000
 class Routing:
     """Candidates from the table of models; health, preferences and prices decide the order."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Surroundings) -> None:
         self._server = server
         self._order = Order(server)
         self._sticky = Sticky(server.clock.monotonic)
@@ -74,6 +74,20 @@ class Routing:
     def router_attempted(self, call: Call, attempt: Attempt) -> None:
         """Conversations stay with who served them, or leave who failed."""
         self._sticky.attempted(call, attempt)
+
+    def expected(self, call: Call) -> list[tuple[Endpoint, float]]:
+        """Which endpoints the call goes to first, each with its chance. Empty where the plan's `refusal` says why none does. Draws
+        nothing: for those who count with many calls like this one."""
+        candidates = self.router_candidates(call)
+        ranked = self.router_rank(call, candidates) if candidates else []
+        if not ranked or call.plan.strategy != "balanced":
+            return [(each.endpoint, 1.0) for each in ranked[:1]]
+        preferences = call.head.preferences or NO_PREFERENCES
+        choices = suitable(call, Pool.of(candidates)).choices
+        first = _groups(choices, mixed=call.head.route == "sort" or _mixed(preferences))[0]
+        slow = {id(each) for each in first if self._order.slow(each, preferences)}
+        chances = zip(first, self._order.chances(first, slow), strict=True)
+        return [(each.endpoint, chance) for each, chance in chances if chance]
 
     # --- names ---
 

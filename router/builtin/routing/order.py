@@ -7,15 +7,15 @@ By default by chance, with weight 1/price²: cheap endpoints get most, and dear 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from ...call import Call, Endpoint, Preferences
 from .pools import Choice
 
 if TYPE_CHECKING:
-    from ...server import Server
+    from .surroundings import Surroundings
 
 UNMEASURED = 1e9
 PERCENTILES = {"p50": 50, "p75": 75, "p90": 90, "p99": 99}
@@ -37,7 +37,7 @@ def strategy_of(call: Call, choice: Choice, preferences: Preferences, default: s
 class Order:
     """Puts choices in order. The newest figures of our own traffic are looked up as they are needed."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Surroundings) -> None:
         self._server = server
 
     def of(self, strategy: str, choices: list[Choice], wanted: list[str] | None) -> list[Choice]:
@@ -77,6 +77,25 @@ class Order:
             # What was never measured goes first: it has to be tried to be known.
             same.sort(key=lambda each: self.latency(each.endpoint, 50, 0.0), reverse=True)
         return [alike[each.endpoint.priority, each.price].pop() for each in order]
+
+    def chances(self, choices: list[Choice], last: Collection[int] = ()) -> list[float]:
+        """With which chance each of these comes first where the strategy is "balanced": the mean of what `of` draws, when those of
+        the ids in `last` have gone to the end."""
+        able = [each for each in choices if id(each) not in last] or choices
+        leading = min(each.endpoint.priority for each in able)
+        alike: dict[float, list[Choice]] = defaultdict(list)
+        for each in able:
+            if each.endpoint.priority == leading:
+                alike[each.price].append(each)
+        # The quickest of one price has the best of all places that chance gave to this price.
+        places = Counter(each.price for each in choices if each.endpoint.priority == leading)
+        weights = {0.0: 1.0} if 0.0 in alike else {price: places[price] / price**2 for price in alike}
+        total, chances = sum(weights.values()), dict.fromkeys(map(id, choices), 0.0)
+        for price, weight in weights.items():
+            quickest = min(self.latency(each.endpoint, 50, 0.0) for each in alike[price])
+            first = [each for each in alike[price] if self.latency(each.endpoint, 50, 0.0) == quickest]
+            chances.update((id(each), weight / total / len(first)) for each in first)
+        return [chances[id(each)] for each in choices]
 
     def slow(self, choice: Choice, preferences: Preferences) -> str | None:
         """Which preferred threshold the endpoint's own figures miss; what was not measured misses none."""

@@ -15,6 +15,8 @@ from msgspec import Raw
 from ...call import Preferences
 from ...errors import BadRequest
 from ...wire import openai as wire
+from .preferences import checked as checked_preferences
+from .preferences import decode as decode_preferences
 
 Check = Callable[[Raw], Any]
 
@@ -29,11 +31,6 @@ SERVICE_TIERS = (
     *("auto", "default", "flex", "priority", "fast", "scale"),
     *("on_demand", "performance", "standard", "standard_only"),  # the words of Groq and Anthropic
 )
-QUANTIZATIONS = (
-    *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6"),
-    *("fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"),
-)
-SORTS = ("price", "throughput", "latency", "exacto")
 
 _path = re.compile(r" - at `\$(.*)`$")
 
@@ -182,7 +179,6 @@ _decode_tools = msgspec.json.Decoder(list[wire.PeekedTool] | None).decode
 _decode_functions = msgspec.json.Decoder(list[wire.Named] | None).decode
 _decode_choice = msgspec.json.Decoder(str | wire.ChosenTool | None).decode
 _decode_reasoning = msgspec.json.Decoder(wire.Reasoning | None).decode
-_decode_preferences = msgspec.json.Decoder(Preferences | None).decode
 _decode_plugins = msgspec.json.Decoder(list[dict[str, Any]] | None).decode
 _decode_trace = msgspec.json.Decoder(dict[str, Any] | None).decode
 _model_text = text("model", MAX_NAME_CHARS)
@@ -347,23 +343,8 @@ def thinking(raw: Raw) -> wire.Thinking | None:
 
 def preferences(raw: Raw) -> Preferences | None:
     """The `provider` object (api.md 18)."""
-    value: Preferences | None = convert(_decode_preferences, "provider", raw, "an object")
-    if value is None:
-        return None
-    if value.data_collection not in (None, "allow", "deny"):
-        raise BadRequest("provider.data_collection must be allow or deny", param="provider.data_collection")
-    for each in value.quantizations or ():
-        if each not in QUANTIZATIONS:
-            raise BadRequest(
-                f"provider.quantizations: {each[:20]!r} is none of {', '.join(QUANTIZATIONS)}",
-                param="provider.quantizations",
-            )
-    by = value.sort.get("by") if isinstance(value.sort, dict) else value.sort
-    if value.sort is not None and by not in SORTS and not (isinstance(value.sort, dict) and by is None):
-        raise BadRequest(f"provider.sort must be one of {', '.join(SORTS)}", param="provider.sort")
-    if isinstance(value.sort, dict) and value.sort.get("partition") not in (None, "model", "none"):
-        raise BadRequest("provider.sort.partition must be model or none", param="provider.sort.partition")
-    return value
+    value: Preferences | None = convert(decode_preferences, "provider", raw, "an object")
+    return None if value is None else checked_preferences(value)
 
 
 def plugins(raw: Raw) -> list[dict[str, Any]] | None:

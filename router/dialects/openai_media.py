@@ -217,10 +217,10 @@ class _Form(msgspec.Struct):
     parts: list[Part]
 
 
-#: fields of a form that the router itself reads
-_READ = ("model", "user", "models", "provider", "route", "session_id", "trace", "metadata", "preset")
+#: fields of a form that the router itself reads, or plugins that look at what was written
+_READ = ("model", "user", "models", "provider", "route", "session_id", "trace", "metadata", "preset", "prompt")
 #: those of them that are not JSON
-_TEXTS = ("model", "user", "route", "session_id", "preset")
+_TEXTS = ("model", "user", "route", "session_id", "preset", "prompt")
 
 
 def split(body: bytes) -> tuple[bytes, list[Part]]:

@@ -217,7 +217,7 @@ def key_of(call: Call) -> bytes | None:
         return None
     told = [_header(call.headers, name) for name in TELLING]
     kind = [call.dialect.name, call.operation, call.head.stream and call.dialect.content_type(call)]
-    model = [call.head.model, call.plan.candidates[0].endpoint.model_id]
+    model = [call.preset, call.head.model, call.plan.candidates[0].endpoint.model_id]
     shared = [call.identity.hash, kind, model, members, call.dialect.raw_headers(call), told, call.compat]
     return hashlib.sha256(_encode(shared)).digest()
 

@@ -6,6 +6,7 @@ Written after its public documents on gateways and what users have published of 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -18,13 +19,14 @@ from .families import FAMILIES, Answer, Anthropic, Family, ToolCall
 
 BETAS = (
     "claude-code-20250219,interleaved-thinking-2025-05-14,thinking-token-count-2026-05-13,context-management-2025-06-27,"
-    "prompt-caching-scope-2026-01-05,mid-conversation-system-2026-04-07,effort-2025-11-24,extended-cache-ttl-2025-04-11"
+    "prompt-caching-scope-2026-01-05,mid-conversation-system-2026-04-07,per-turn-control-2026-07-01,"
+    "mid-conversation-tool-changes-2026-07-01,advanced-tool-use-2025-11-20,effort-2025-11-24,extended-cache-ttl-2025-04-11"
 )
 HEADERS = {
     "anthropic-version": "2023-06-01",
     "anthropic-beta": BETAS,
     "anthropic-dangerous-direct-browser-access": "true",
-    "user-agent": "claude-cli/2.1.293 (external, cli)",
+    "user-agent": "claude-cli/2.1.332 (external, cli)",
     "x-app": "cli",
     "x-claude-code-session-id": "0b1e6f0e-0000-4000-8000-000000000000",
     "x-stainless-lang": "js",
@@ -64,7 +66,7 @@ BODY: dict[str, Any] = {
         {"role": "system", "content": "The user has opened a.py."},
     ],
     "system": [
-        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.293.0d9; cc_entrypoint=cli; cch=fa690;"},
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.0d9; cc_entrypoint=cli; cch=fa690;"},
         {"type": "text", "text": "You are Claude Code, Anthropic's official CLI for Claude.", "cache_control": MARK},
         {"type": "text", "text": "Be helpful.", "cache_control": MARK},
     ],
@@ -84,8 +86,8 @@ BODY: dict[str, Any] = {
         {"name": LONG_NAME, "description": "", "input_schema": {"type": "object", "properties": {}}},
     ],
     "metadata": {"user_id": json.dumps({"device_id": "d" * 64, "account_uuid": "", "session_id": "0b1e6f0e"})},
-    "max_tokens": 64000,
-    "thinking": {"type": "adaptive"},
+    "max_tokens": 128000,
+    "thinking": {"type": "adaptive", "display": "omitted"},
     "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
     "output_config": {"effort": "high"},
     "stream": True,
@@ -102,8 +104,10 @@ def others() -> dict[str, Family]:
     return {family.slug: family for family in FAMILIES if family.slug != "anthropic"}
 
 
-async def post(served: Served, path: str, body: Any) -> tuple[int, bytes, dict[str, str]]:
-    headers = {**HEADERS, "authorization": f"Bearer {served.key}"}
+async def post(
+    served: Served, path: str, body: Any, more: Mapping[str, str] | None = None
+) -> tuple[int, bytes, dict[str, str]]:
+    headers = {**HEADERS, "authorization": f"Bearer {served.key}", **(more or {})}
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{served.url}{path}?beta=true", json=body, headers=headers) as response,
@@ -119,12 +123,35 @@ async def test_claude_gets_all_of_it(served: Served, upstream: FakeUpstream) -> 
 
     assert (status, raw) == (200, b"".join(claude.frames(ANSWER)))
     (asked,) = upstream.asked
-    assert asked.body == {"model": claude.upstream_model, **BODY}
+    assert asked.body == {"model": claude.upstream_model, **BODY, "max_tokens": 64000}
     headers = {name.lower(): value for name, value in asked.headers.items()}
     assert (headers["anthropic-beta"], headers["anthropic-version"]) == (BETAS, "2023-06-01")
     assert headers["x-api-key"] == claude.key
     assert "authorization" not in headers
     assert served.key not in str(headers)
+
+
+@pytest.mark.parametrize(
+    ("model", "beta", "most"),
+    [
+        ("anthropic/claude-sonnet-4-5", "", 64000),
+        ("anthropic/claude-sonnet-4-5", "output-128k-2025-02-19", 128000),
+        ("anthropic/claude-opus-4-6", "", 128000),
+        ("anthropic/of-tomorrow", "", 128000),
+        ("openai/gpt-4o", "", 16384),
+    ],
+)
+async def test_nobody_is_asked_for_more_than_it_writes(
+    served: Served, upstream: FakeUpstream, others: dict[str, Family], model: str, beta: str, most: int
+) -> None:
+    family = Anthropic() if model.startswith("anthropic") else others["openai"]
+    upstream.will(family.plain(WORDS))
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 128000}
+
+    status, _, _ = await post(served, "/v1/messages", body, {"anthropic-beta": beta} if beta else {})
+
+    sent = upstream.asked[0].body
+    assert (status, sent.get("max_tokens", sent.get("max_completion_tokens"))) == (200, most)
 
 
 @pytest.mark.parametrize("slug", ["openai", "local", "gemini"])

@@ -22,6 +22,8 @@ _SUSPECTS = (MARK.encode(), b'"signature":""', b'"signature": ""')
 _TRUE = Raw(b"true")
 
 BETA_HEADERS = ("anthropic-beta", "x-anthropic-beta")
+#: how betas begin that let models write more than they do without
+_LONGER = "output-"
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}").fullmatch
 _BETA = re.compile(r"[A-Za-z0-9._:-]{1,100}").fullmatch
 
@@ -38,13 +40,19 @@ def patch(call: Call, candidate: Candidate) -> bytes:
     members["model"] = Raw(encode_json(candidate.endpoint.model.id))
     if head.stream:
         members["stream"] = _TRUE
+    warnings = list(head.warnings)
+    longest = candidate.endpoint.model.max_output
+    if 0 < longest < head.max_tokens and not any(_LONGER in call.headers.get(name, "") for name in BETA_HEADERS):
+        # Claude Code asks for 128000 tokens of models that it does not know (2.1.332); Anthropic refuses what is too much.
+        members["max_tokens"] = Raw(encode_json(longest))
+        warnings.append(f"max_tokens: this model writes at most {longest} tokens")
     messages = memoryview(members["messages"]).tobytes()
     if any(each in messages for each in _SUSPECTS):
         members["messages"] = own_thoughts(members["messages"])
     before = set(members)
     candidate.provider.raw_patch("anthropic.messages", members, candidate)
     call.dropped = sorted(before - members.keys() - {"model"})  # some upstreams have it in the path
-    call.warnings = list(head.warnings)
+    call.warnings = warnings
     return encode_json(members)
 
 

@@ -267,6 +267,8 @@ def router_rate_limit(identity: Identity) -> tuple[int, int, int] | None:
 def router_attempted(call: Call, attempt: Attempt) -> None:
     """An attempt is over: `attempt.error` is None or says why it failed. All; synchronous; a failure is logged and skipped.
 
+    The next candidate is asked where `attempt.error.falls_over` says so: you may set it.
+
     .. versionadded:: 1
     """
 

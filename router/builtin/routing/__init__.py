@@ -1,6 +1,7 @@
 """Our routing policy: which endpoints a call could go to, which of them may serve it, and in which order (api.md 18).
 
-`pools` knows what names come to, `fitness` what is excluded and why, `order` what goes first, `sticky` where a conversation stays.
+`pools` knows what names come to, `fitness` what is excluded and why, `order` what goes first, `sticky` where a conversation stays,
+`opinions` when a refusal is not believed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ...errors import BadRequest, UpstreamUnauthorized
 from ...hookspecs import hookimpl
 from ...planning import AUTO, Named
 from .fitness import NO_PREFERENCES, fits, forced_provider, listed, names, suitable
+from .opinions import ask_another
 from .order import Order, strategy_of
 from .pools import Choice, Pool, Suitable
 from .refusals import refusal
@@ -72,8 +74,9 @@ class Routing:
 
     @hookimpl
     def router_attempted(self, call: Call, attempt: Attempt) -> None:
-        """Conversations stay with who served them, or leave who failed."""
+        """Conversations stay with who served them, or leave who failed; a parameter that was refused may please another one."""
         self._sticky.attempted(call, attempt)
+        ask_another(call, attempt)
 
     def expected(self, call: Call) -> list[tuple[Endpoint, float]]:
         """Which endpoints the call goes to first, each with its chance. Empty where the plan's `refusal` says why none does. Draws

@@ -11,17 +11,20 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from . import logs
-from .api import Request, Route, google, json_response, typed
+from .api import PREFIXES, Request, Route, google, json_response, typed
 from .api import routes as api_routes
+from .builtin.explain.endpoints import Asked, asked
 from .call import Call, wants_number_codes
 from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.base import Path as DialectPath
 from .dialects.gemini_embeddings import ALL_METHODS
+from .dialects.openai_chat.peek import read_members
 from .errors import (
     BadRequest,
     ClientTimeout,
@@ -54,6 +57,8 @@ def application(server: Server) -> web.Application:
             handler = make(server, dialect, path)
             for prefix in dialect.prefixes:
                 _add(app, path.method, prefix + path.path, handler)
+    for prefix in PREFIXES:
+        _add(app, "POST", f"{prefix}/explain", _explaining_handler(server))
     for route in [
         *api_routes(),
         *(route for group in server.plugins.hook.router_routes(app=server) for route in group),
@@ -110,6 +115,42 @@ def _counting_handler(
         return web.Response(body=dialect.counted(counted.tokens), content_type="application/json", headers=headers)
 
     return handle
+
+
+def _explaining_handler(server: Server) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """`POST /explain`: a dry run at the path that the body names in `endpoint`, whose surface prints its errors."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        identity = await server.identify(request, "inference")
+        body, there = _split(server, await read_body(request, _max_body(server)))
+        call = server.call(request, there.dialect, there.operation)
+        call.identity, call.presented = identity, None
+        call.path, call.asked_path, call.dry = there.values, there.path, True
+        request[CALL] = call
+        logs.request_id.set(call.request_id)
+        sink = HttpSink(request, call, server.settings, server.alarms)
+        try:
+            await server.lifecycle.execute(call, sink, lambda: _ready(body))
+        finally:
+            sink.close()
+        return sink.response or web.Response(status=499)
+
+    return handle
+
+
+def _split(server: Server, body: bytes) -> tuple[bytes, Asked]:
+    """The body that is meant for the endpoint, and the endpoint. Raises BadRequest."""
+    members = read_members(body)
+    raw = members.pop("endpoint", None)
+    try:
+        endpoint = "chat/completions" if raw is None else msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        raise BadRequest("endpoint must be a string, such as /v1/messages", param="endpoint") from None
+    return body if raw is None else msgspec.json.encode(members), asked(server.dialects, endpoint)
+
+
+async def _ready(body: bytes) -> bytes:
+    return body
 
 
 def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -325,6 +325,7 @@ class Call:
     """One request on its way. Handlers and the batch runner make one and give it to `Lifecycle.execute`."""
 
     __slots__ = (
+        "_metadata",
         "account",
         "answer_headers",
         "asked_path",
@@ -339,6 +340,7 @@ class Call:
         "deadline_s",
         "dialect",
         "dropped",
+        "dry",
         "error",
         "filters",
         "first_content_s",
@@ -346,7 +348,6 @@ class Call:
         "headers",
         "id",
         "identity",
-        "metadata",
         "moderation_s",
         "operation",
         "outcome",
@@ -430,8 +431,9 @@ class Call:
         self.cost: Cost | None = None
         #: what the client is charged, in picodollars; None where nobody knows a price
         self.charge: int | None = None
-        #: what `X-OpenRouter-Metadata` asks for (api.md 18.9), printed into the answer; None where nobody asked
-        self.metadata: dict[str, Any] | None = None
+        self._metadata: dict[str, Any] | Callable[[], dict[str, Any]] | None = None
+        #: nobody is asked: the client wants to know what would happen. Plugins leave out what would go over the network
+        self.dry = False
         #: what plugins did to the call, for explanations (api.md 18.9): objects with type, name, summary and data
         self.pipeline: list[dict[str, Any]] = []
         #: how long the content was looked at before an upstream was asked; None where nobody did
@@ -461,6 +463,18 @@ class Call:
         return self.candidate.endpoint.model_id if self.candidate else self.head.model
 
     @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What `X-OpenRouter-Metadata` asks for (api.md 18.9), as it is now, printed into the answer; None where nobody asked.
+
+        Set to a function, it is made anew whenever it is printed.
+        """
+        return self._metadata() if callable(self._metadata) else self._metadata
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any] | Callable[[], dict[str, Any]] | None) -> None:
+        self._metadata = value
+
+    @property
     def content_wanted(self) -> bool:
         """True where a plugin asked to see or change the content of this call, or the body has to be translated: no raw lane."""
         return bool(self.transforms or self.filters or self.head.hub_only)
@@ -475,6 +489,7 @@ class Call:
         self.error = error
         if self.first_content_s:
             self.outcome.finish_reason = "error"
+        error.report = self.metadata
         return error
 
 

@@ -74,6 +74,8 @@ class RouterError(Exception):
     """
 
     default_kind = "server"
+    #: what the client asked to know about its call (`Call.metadata`), printed beside the error
+    report: dict[str, Any] | None = None
 
     def __init__(
         self,

@@ -134,6 +134,13 @@ class Ledger:
         identity = call.identity
         if identity is None or call.account is not None:
             return
+        account = self.account(identity)
+        amount = self.affordable(call, identity)
+        account.reserved += amount
+        call.account, call.reserved = account, amount
+
+    def affordable(self, call: Call, identity: Identity) -> int:
+        """The most that the call's plan may cost. Raises InsufficientCredits where the key may not spend it, Overloaded."""
         self.admit(identity, call.created_unix)
         account = self.account(identity)
         amount = worst_case(call)
@@ -144,8 +151,7 @@ class Ledger:
                     f"this call may cost up to ${usd_text(amount)}, and ${usd_text(left)} is left of the limit of key "
                     f"{identity.name!r} (limits.strict): send a smaller max_tokens or raise the limit"
                 )
-        account.reserved += amount
-        call.account, call.reserved = account, amount
+        return amount
 
     def started(self, call: Call) -> None:
         """The first attempt begins: from now on a crash leaves a trace of this call."""

@@ -121,6 +121,16 @@ class Table:
         """What a provider itself knows by this name, where a client names provider and model apart. No alias is such a name."""
         return [] if name in self._aliases else self.find(f"{slug}/{name}")
 
+    def reading(self, name: str) -> str:
+        """How `find` comes to what it says of this name."""
+        for how, known in (("exact id", self.entries), ("alias", self._aliases), ("bare name", self._bare)):
+            if name in known:
+                return how
+        base, _, variant = name.rpartition(":")
+        if variant in VARIANTS and base:
+            return f"{self.reading(base)}, variant {variant}"
+        return "unknown to the catalogue"
+
     def why_not(self, name: str) -> RouterError:
         """What to tell a client whose model nobody knows."""
         name = name[:LONGEST_ECHO]

@@ -355,15 +355,16 @@ class Provider:
 
     def cleaned(self, error: UpstreamError) -> UpstreamError:
         """The error with every credential of this provider masked in what the upstream said, and that cut to 500 characters."""
-        error.message = self._masked(error.message)[:500]
+        error.message = self.masked(error.message)[:500]
         error.args = (error.message,)
         if error.provider_code:
-            error.provider_code = self._masked(error.provider_code)[:100]
+            error.provider_code = self.masked(error.provider_code)[:100]
         if error.param:
-            error.param = self._masked(error.param)[:100]
+            error.param = self.masked(error.param)[:100]
         return error
 
-    def _masked(self, text: str) -> str:
+    def masked(self, text: str) -> str:
+        """The text without the credentials of this provider, and without whatever looks like one."""
         for credential in self.credentials:
             if credential.secret:
                 text = text.replace(credential.secret, "***")

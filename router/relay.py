@@ -54,7 +54,7 @@ class Relay:
         request = replace(call.request, model=model.id, stream=call.head.stream, headers=call.dialect.raw_headers(call))
         if call.head.capped and request.max_tokens and 0 < model.max_output < request.max_tokens:
             request.max_tokens = model.max_output
-        if provider.fetches:
+        if provider.fetches and not call.dry:
             request = await self._fetcher.inline(request, provider.fetches, provider.reads)
         outgoing = provider.encode(request)
         call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]

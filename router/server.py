@@ -95,6 +95,8 @@ class Server:
         #: simulations read the whole ledger: one at a time
         self.simulating = asyncio.Lock()
         self.listing = Listing(lambda: self.table)
+        self.relay: Relay
+        self.planner: Planner
         self.lifecycle: Lifecycle
         self.counting: Counting
         #: told to stop, and told so again
@@ -113,7 +115,7 @@ class Server:
         await self._configure(self.settings)
         await self._open_store()
         hook = self.plugins.hook
-        relay = Relay(self.ledger, self.fetcher, Signatures(self.clock.monotonic))
+        relay = self.relay = Relay(self.ledger, self.fetcher, Signatures(self.clock.monotonic))
         attempts = Attempts(
             hook,
             relay,
@@ -123,7 +125,7 @@ class Server:
             max_attempts=lambda: self.settings.routing.max_attempts,
             rng=self.rng,
         )
-        planner = Planner(hook)
+        planner = self.planner = Planner(hook)
         self.lifecycle = Lifecycle(self.plugins, planner, attempts, self.ledger, self.alarms)
         self.counting = Counting(self.plugins, planner, self.ledger)
         for context in reversed(hook.router_lifespan(app=self)):

@@ -98,6 +98,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /images": BOTH,
         "POST /images/generations": BOTH,
         "POST /images/edits": BOTH,
+        "POST /explain": BOTH,
         "POST /messages": ANTHROPIC,
         "POST /messages/count_tokens": ANTHROPIC,
         "POST /{model}:generateContent": GEMINI,

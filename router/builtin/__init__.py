@@ -12,6 +12,7 @@ from .catalogue import Catalogue
 from .choices import Choices
 from .compat import Compat
 from .compression import Compression
+from .explain import Explain
 from .limits import Limits
 from .metrics import Metrics
 from .presets import Presets
@@ -35,5 +36,6 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "presets": Presets,
     "requested": Requested,
     "limits": Limits,
+    "explain": Explain,
     "auth": Auth,
 }

@@ -42,7 +42,8 @@ def anthropic(error: RouterError, request_id: str) -> tuple[int, bytes]:
     status = 529 if error.status == 503 else error.status
     body: dict[str, Any] = {"type": error.row.anthropic, "message": message_of(error), "error_type": error.kind}
     _add_availability(body, error)
-    return status, encode({"type": "error", "error": body, "request_id": request_id})
+    told = {"type": "error", "error": body, "request_id": request_id}
+    return status, encode(told | report_of(error))
 
 
 def gemini(error: RouterError) -> tuple[int, bytes]:
@@ -55,7 +56,12 @@ def gemini(error: RouterError) -> tuple[int, bytes]:
         "details": [info],
     }
     _add_availability(body, error)
-    return error.status, encode({"error": body})
+    return error.status, encode({"error": body} | report_of(error))
+
+
+def report_of(error: RouterError) -> dict[str, Any]:
+    """What stands beside the error for clients that asked for metadata (api.md 18.9)."""
+    return {} if error.report is None else {"openrouter_metadata": error.report}
 
 
 def _add_availability(body: dict[str, Any], error: RouterError) -> None:

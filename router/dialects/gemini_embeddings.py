@@ -123,7 +123,7 @@ class GeminiEmbeddings(Dialect):
         """The client's body: Google's as it came, unless the client asked for metadata."""
         vectors = call.outcome.decoded
         if vectors is None:
-            return common.with_metadata(call, body) if common.wants_metadata(call) else body
+            return common.with_metadata(call, body) if call.metadata is not None else body
         told: dict[str, Any] = {"embeddings": [{"values": each} for each in vectors]}
         if call.operation == SINGLE:
             told = {"embedding": {"values": vectors[0]}}
@@ -132,7 +132,7 @@ class GeminiEmbeddings(Dialect):
         if usage.source == "estimated":
             counted["estimated"] = True
         told["usageMetadata"] = counted
-        if common.wants_metadata(call):
+        if call.metadata is not None:
             common.add_metadata(call, told, counted)
         return encode_json(told)
 

@@ -63,6 +63,12 @@ class Passed(Whole):
             outcome.upstream_id = str(wire.decode_any(id)) if wire.given(id) else ""
         outcome.uncounted = outcome.usage is None
 
+    def final_answer(self, call: Call, body: bytes) -> bytes:
+        """As it came; an object of JSON gets what the client asked to know."""
+        if call.metadata is None or not (self.json or _kind(call.outcome.media_type) == "application/json"):
+            return body
+        return wire.encode({**wire.decode_members(body), "openrouter_metadata": call.metadata})
+
     def flows(self, call: Call) -> bool:
         """Events, and sound."""
         kind = _kind(call.outcome.media_type)

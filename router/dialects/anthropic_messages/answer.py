@@ -10,7 +10,7 @@ from msgspec import Raw
 from ...errors import UpstreamUnavailable
 from ...wire import anthropic as wire
 from ...wire.anthropic_words import FINISH
-from .common import cost_members, encode_json, failure, provider_of, told_usage, wants_metadata
+from .common import cost_members, encode_json, failure, provider_of, told_usage
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -44,7 +44,7 @@ def read(call: Call, body: bytes) -> None:
 
 def write(call: Call, body: bytes) -> bytes:
     """The client's body."""
-    if not wants_metadata(call):
+    if call.metadata is None:
         return body
     told: dict[str, Any] = dict(wire.decode_members(body))
     usage = told.get("usage")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 encode_json = msgspec.json.Encoder().encode
 
-METADATA_HEADERS = ("X-OpenRouter-Metadata", "X-Router-Metadata", "X-OpenRouter-Experimental-Metadata")
 
 # --- stop reasons ----------------------------------------------------------------------------------------------------
 
@@ -79,11 +78,6 @@ def usage_object(call: Call) -> dict[str, Any]:
 
 
 # --- metadata --------------------------------------------------------------------------------------------------------
-
-
-def wants_metadata(call: Call) -> bool:
-    """True for clients that want cost and provider in the answer (api.md 7); others get what Anthropic's API gives."""
-    return any(call.headers.get(name, "").lower() == "enabled" for name in METADATA_HEADERS)
 
 
 def cost_members(call: Call) -> dict[str, Any]:

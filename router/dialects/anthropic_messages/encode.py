@@ -30,7 +30,7 @@ from ...events import (
 from ...model import AnyPart, Audio, Citation, Image, Note, Opaque, Reasoning, Refusal, Text, ToolCall
 from ...sse import frame
 from ...wire import anthropic as wire
-from .common import cost_members, encode_json, provider_of, stop_reason, usage_object, wants_metadata
+from .common import cost_members, encode_json, provider_of, stop_reason, usage_object
 from .marks import CLAUDE, wrap
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Encoder:
         self.done = False
         self._call = call
         self._hide = call.head.exclude_reasoning
-        self._metadata = wants_metadata(call)
+        self._metadata = call.metadata is not None
         self._started = False
         #: blocks that are not closed, in order: the first one is open, the others wait
         self._blocks: list[_Block] = []
@@ -381,7 +381,7 @@ def reply(call: Call, given: Reply) -> bytes:
     called = any(isinstance(part, ToolCall) for part in choice.content)
     refused = any(isinstance(part, Refusal) for part in choice.content)
     usage = usage_object(call)
-    if wants_metadata(call):
+    if call.metadata is not None:
         usage |= cost_members(call)
     told = _message(call, content, _ending(choice.finish, called=called, refused=refused), usage)
     if call.metadata is not None:
@@ -399,7 +399,7 @@ def _message(call: Call, content: list[Any], ending: dict[str, Any], usage: dict
         **ending,
         "usage": usage,
     }
-    if wants_metadata(call):
+    if call.metadata is not None:
         told["provider"] = provider_of(call)
     return told
 

@@ -15,7 +15,7 @@ from ...events import Event
 from ...sse import Frames, data_of, frame
 from ...wire import anthropic as wire
 from ...wire.anthropic_words import FINISH, merged
-from .common import cost_members, encode_json, failure, provider_of, told_usage, wants_metadata
+from .common import cost_members, encode_json, failure, provider_of, told_usage
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -50,7 +50,7 @@ class Tap:
         self._usage: wire.Usage | None = None
         self._started = False
         self._called = False
-        self._metadata = wants_metadata(call)
+        self._metadata = call.metadata is not None
         #: frames that wait for the end: `message_stop`, with metadata `message_delta` too
         self._held: list[bytes] = []
         self._error: UpstreamError | None = None

@@ -72,7 +72,7 @@ class GeminiGenerate(Dialect):
 
     def final_answer(self, call: Call, body: bytes) -> bytes:
         """Raw lane, plain: the answer as it came, unless the client asked for metadata."""
-        return common.with_metadata(call, body) if common.wants_metadata(call) else body
+        return common.with_metadata(call, body) if call.metadata is not None else body
 
     def encoder(self, call: Call) -> Flow:
         """Hub lane, stream."""

@@ -21,7 +21,6 @@ encode_json = msgspec.json.Encoder().encode
 decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _NULL = b"null"
 
-METADATA_HEADERS = ("X-OpenRouter-Metadata", "X-Router-Metadata", "X-OpenRouter-Experimental-Metadata")
 #: what ends an array that was begun
 ARRAY_END = b"\r\n]"
 
@@ -81,11 +80,6 @@ def usage_object(call: Call) -> dict[str, Any]:
     if usage.source == "estimated":
         told["estimated"] = True
     return told
-
-
-def wants_metadata(call: Call) -> bool:
-    """True for clients that want cost and provider in the answer (api.md 7); others get what Google's API gives."""
-    return any(call.headers.get(name, "").lower() == "enabled" for name in METADATA_HEADERS)
 
 
 def add_metadata(call: Call, answer: dict[str, Any], usage: dict[str, Any]) -> None:

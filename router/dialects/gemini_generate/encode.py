@@ -151,7 +151,7 @@ def _answer(call: Call, candidates: list[dict[str, Any]]) -> dict[str, Any]:
         "modelVersion": call.model_id,
         "responseId": call.id,
     }
-    if common.wants_metadata(call):
+    if call.metadata is not None:
         common.add_metadata(call, told, told["usageMetadata"])
     return told
 

@@ -68,7 +68,7 @@ class Tap:
 
     def final(self) -> bytes:
         """The answer that was kept back, and the end of the array."""
-        if self._held is not None and common.wants_metadata(self._call):
+        if self._held is not None and self._call.metadata is not None:
             data = common.with_metadata(self._call, self._held[1])
             self._held = common.event(data), data
         return self._release() if self._events else self._release() + common.ARRAY_END

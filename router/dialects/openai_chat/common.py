@@ -11,7 +11,7 @@ from ...errors import RouterError, UpstreamError
 from ...prices import PICODOLLARS, Usage
 from ...sse import frame
 from ...wire import openai as wire
-from ..envelopes import encode, message_of
+from ..envelopes import encode, message_of, report_of
 
 if TYPE_CHECKING:
     from ...call import Call
@@ -68,14 +68,15 @@ def debug_object(call: Call) -> dict[str, Any]:
         body = wire.decode_any(sent)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         body = None
-    return {"echo_upstream_body": _elided(body)}
+    return {"echo_upstream_body": elided(body)}
 
 
-def _elided(value: Any) -> Any:
+def elided(value: Any) -> Any:
+    """A value of JSON without long data URLs and other long strings that nobody reads."""
     if isinstance(value, dict):
-        return {name: _elided(each) for name, each in value.items()}
+        return {name: elided(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_elided(each) for each in value]
+        return [elided(each) for each in value]
     if isinstance(value, str) and len(value) > _LONGEST_ECHO and _is_data(value):
         return f"{value[:40]}… ({len(value)} characters)"
     return value
@@ -102,7 +103,7 @@ def error_body(error: RouterError, request_id: str, *, number_codes: bool) -> tu
     }
     if error.availability is not None:
         body["availability"] = error.availability
-    return status, encode({"error": body, "code": error.code, "request_id": request_id})
+    return status, encode({"error": body, "code": error.code, "request_id": request_id} | report_of(error))
 
 
 def _metadata(error: RouterError, status: int) -> dict[str, Any]:
@@ -134,7 +135,10 @@ def error_chunk(call: Call, error: RouterError) -> bytes:
 def error_object(call: Call, error: RouterError) -> dict[str, Any]:
     """An error inside of an answer that has begun."""
     code: str | int = error.status if number_codes(call) else error.code
-    return {"code": code, "message": message_of(error), "metadata": _metadata(error, error.status)}
+    told = {"code": code, "message": message_of(error), "metadata": _metadata(error, error.status)}
+    if error.availability is not None:
+        told["availability"] = error.availability
+    return told
 
 
 def number_codes(call: Call) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Raw
 from ...errors import RouterError
 from ...prices import PICODOLLARS, Usage
 from ...wire import openai as wire
-from ..envelopes import message_of
+from ..envelopes import message_of, report_of
 from ..openai_chat.common import provider_of
 
 if TYPE_CHECKING:
@@ -160,4 +160,5 @@ def failed(error: RouterError) -> dict[str, Any]:
         "status": "failed",
         "error": {"code": _CODES.get(error.kind, "server_error"), "message": message_of(error)},
         "error_type": error.kind,
+        **report_of(error),
     }

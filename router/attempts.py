@@ -12,8 +12,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .alarms import Alarms, Timeout
+from .availability import availability
 from .call import Attempt, Call, Candidate, Outcome, Sink
-from .errors import NEXT_MODEL_KINDS, UpstreamBusy, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from .errors import (
+    NEXT_MODEL_KINDS,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+    UpstreamUnavailable,
+)
 from .plugins import tell
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ LONGEST_RETRY_AFTER_S = 5.0
 #: what kinds of failure say about the availability of a model (api.md 4.2)
 UNAVAILABLE = {
     "rate_limit_exceeded": "capacity_exhausted",
-    "provider_overloaded": "temporarily_unavailable",
+    **dict.fromkeys(("provider_overloaded", "provider_unavailable", "upstream_timeout"), "temporarily_unavailable"),
     "not_found": "model_unavailable_upstream",
 }
 
@@ -219,22 +227,15 @@ def _with_history(call: Call, error: UpstreamError) -> UpstreamError:
     if earlier:
         error.metadata.setdefault("previous_errors", earlier)
     if error.availability is None and (code := UNAVAILABLE.get(error.kind)):
-        error.availability = _availability(call, code, error.retry_after_s)
+        error.availability = availability(
+            code,
+            (call.head.model, *call.head.models),
+            providers=(attempt.candidate.provider.slug for attempt in call.attempts),
+            nearest=call.plan.nearest(call.head.model) if call.plan.nearest is not None else (),
+            retry_after_s=error.retry_after_s,
+            retryable=False if isinstance(error, UpstreamUnauthorized) else None,
+        )
     return error
-
-
-def _availability(call: Call, code: str, retry_after_s: float | None) -> dict[str, Any]:
-    """Why no endpoint of the model could answer, for clients that choose another one themselves."""
-    told: dict[str, Any] = {
-        "code": code,
-        "retryable": code != "model_unavailable_upstream",
-        "requested_models": [name for name in (call.head.model, *call.head.models) if name],
-        "affected_providers": sorted({attempt.candidate.provider.slug for attempt in call.attempts}),
-        "docs_url": "/docs",
-    }
-    if retry_after_s is not None:
-        told["retry_after"] = math.ceil(retry_after_s)
-    return told
 
 
 def _last(call: Call) -> UpstreamError:

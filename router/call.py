@@ -210,7 +210,8 @@ class Plan(Struct, kw_only=True):
     """Where a call may go, in order, and why not elsewhere.
 
     `filtered` names what was excluded and `moved` what changed its place, both with the reason (api.md 18.9); `strategy` says what
-    decided the order. `refusal` is what the client is told where there are no candidates at all.
+    decided the order. `refusal` is what the client is told where there are no candidates at all. `nearest` finds the ids of models that
+    are called like one of the request's, for clients that choose another one themselves.
     """
 
     candidates: Sequence[Candidate] = ()
@@ -219,6 +220,7 @@ class Plan(Struct, kw_only=True):
     moved: list[dict[str, str]] = field(default_factory=list)
     total: int = 0
     refusal: RouterError | None = None
+    nearest: Callable[[str], list[str]] | None = None
 
 
 class Attempt(Struct, kw_only=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from .availability import availability
 from .call import Call, Candidate, Endpoint, Plan
 from .errors import BadRequest, NoEndpoint, NotFound, RouterError
 from .model import Model
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 VARIANTS = frozenset({"free", "nitro", "floor", "online", "thinking", "extended", "exacto"})
 AUTO = frozenset({"auto", "openrouter/auto", "router/auto"})
 PASSED_THROUGH = 2000
+NEAREST_KEPT = 1000
 #: characters of a request that an error may repeat
 LONGEST_ECHO = 200
 
@@ -68,6 +70,8 @@ class Table:
         self._discovered: dict[str, list[Model]] = {}
         #: what routing has made of lists of names; whatever changes the table empties it
         self.pools: dict[tuple[str, ...], Any] = {}
+        #: what `nearest` has found
+        self._near: dict[str, list[str]] = {}
         #: what an upstream listed once and does so no longer: slug and upstream model
         self._gone: set[tuple[str, str]] = set()
         for provider in providers.values():
@@ -79,6 +83,7 @@ class Table:
         """Take in what an upstream lists. Facts of the catalogue stand where the list has no price, those of the configuration always;
         what is no longer listed goes."""
         self.pools.clear()
+        self._near.clear()
         kept = {model.id for model in models}
         self.changes += 1
         for old in self._discovered.get(provider.slug, []):
@@ -134,35 +139,47 @@ class Table:
     def why_not(self, name: str) -> RouterError:
         """What to tell a client whose model nobody knows."""
         name = name[:LONGEST_ECHO]
-        slug, _, _ = name.partition("/")
-        given_up = name in self._deprecated
+        slug, _, upstream_id = name.partition("/")
         if slug in self._broken:
-            return NoEndpoint(f"{name!r} cannot be served: {self._broken[slug]}")
+            told = availability("temporarily_unavailable", [name], providers=[slug], retryable=False)
+            return NoEndpoint(f"{name!r} cannot be served: {self._broken[slug]}", availability=told)
         near = self.nearest(name)
-        said = (
-            "its maker gives it up, and routing.deprecated_models is false"
-            if given_up
-            else "GET /v1/models lists what there is"
-        )
+        code, said = "model_deprecated", "GET /v1/models lists what there is"
+        if name in self._deprecated:
+            said = "its maker gives it up, and routing.deprecated_models is false"
+        elif (slug, upstream_id) in self._gone:
+            said = f"{slug} no longer has it; {said}"
+        else:
+            code = "model_not_found"
         return NotFound(
             f"no model {name!r} here; {said}" + (f" (did you mean {', '.join(near)}?)" if near else ""),
             code="model_not_found",
             param="model",
-            availability={
-                "code": "model_deprecated" if given_up else "model_not_found",
-                "retryable": False,
-                "requested_models": [name],
-                "fallback_models": near,
-                "docs_url": "/docs",
-            },
+            availability=availability(code, [name], nearest=near),
         )
 
     def nearest(self, name: str) -> list[str]:
-        """Up to three ids that look like this one."""
-        near = get_close_matches(name, self.entries, n=3, cutoff=0.6)
+        """Up to three ids of other models that look like this one."""
+        near = self._near.get(name)
+        if near is None:
+            if len(self._near) >= NEAREST_KEPT:
+                self._near.clear()
+            near = self._near[name] = self._alike(name)
+        return near
+
+    def _alike(self, name: str) -> list[str]:
+        """Compares the name with all others, which takes long."""
+        near = get_close_matches(name, self.entries, n=6, cutoff=0.6)
         if not near and "/" not in name:
             near = [self._bare[bare][0] for bare in get_close_matches(name, self._bare, n=3, cutoff=0.6)]
-        return near
+        seen = [self.entries[name]] if name in self.entries else []
+        found: list[str] = []
+        for id in near:
+            entry = self.entries[id]
+            if all(entry is not other for other in seen):
+                seen.append(entry)
+                found.append(id)
+        return found[:3]
 
     def matching(self, globs: Sequence[str]) -> Iterator[Entry]:
         """The entries whose id fits one of the patterns."""

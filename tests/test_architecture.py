@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 #: each line may import itself and the lines above it
 LAYERS = (
     ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms", "windows", "confined"),
-    ("call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
+    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
     ("lifecycle", "counting", "asking", "builtin"),

@@ -609,8 +609,9 @@ def test_nothing_is_content_before_it_is():
 # --- plain -----------------------------------------------------------------------------------------------------------
 
 
-def plain(choice: Choice, usage: Usage | None = USAGE, **members: Any) -> Body:
+def plain(choice: Choice, usage: Usage | None = USAGE, *, report: Body | None = None, **members: Any) -> Body:
     call = make_call(**members)
+    call.metadata = report
     call.outcome.usage = usage
     told: Body = json.loads(DIALECT.reply(settled(call), Reply(choices=[choice], usage=usage)))
     return told
@@ -618,13 +619,13 @@ def plain(choice: Choice, usage: Usage | None = USAGE, **members: Any) -> Body:
 
 def test_metadata_is_added_on_demand_only():
     choice = Choice(content=[Text(text="Hi")])
-    headers = {"X-OpenRouter-Metadata": "enabled"}
 
-    without, told = plain(choice), plain(choice, headers=headers)
+    without, told = plain(choice), plain(choice, report={"strategy": "direct"})
 
     assert not {"provider", "openrouter_metadata"} & without.keys()
     assert "cost" not in without["usage"]
     assert (told["provider"], told["usage"]["cost"], told["usage"]["is_byok"]) == ("claude", 0.000005, False)
+    assert told["openrouter_metadata"] == {"strategy": "direct"}
 
 
 def test_an_estimate_says_so():

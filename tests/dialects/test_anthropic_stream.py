@@ -151,7 +151,7 @@ def test_the_last_event_may_lack_its_blank_line():
 
 
 def test_metadata_is_added_on_demand_only():
-    call = make_call(stream=True, headers={"X-OpenRouter-Metadata": "enabled"})
+    call = make_call(stream=True)
     call.metadata = {"strategy": "direct"}
 
     client, _ = relay(call, [sse(said("Hi"))])
@@ -196,7 +196,8 @@ def test_a_plain_answer_is_relayed_byte_for_byte():
 
 
 def test_a_plain_answer_gets_metadata_on_demand():
-    call = make_call(headers={"X-Router-Metadata": "enabled"})
+    call = make_call()
+    call.metadata = {"strategy": "direct"}
     DIALECT.answer(call, MESSAGE)
 
     told = json.loads(DIALECT.final_answer(settled(call), MESSAGE))
@@ -204,6 +205,7 @@ def test_a_plain_answer_gets_metadata_on_demand():
     assert told["usage"]["cost"] == 0.000005
     assert told["usage"]["is_byok"] is False
     assert told["provider"] == "claude"
+    assert told.pop("openrouter_metadata") == {"strategy": "direct"}
     del told["provider"], told["usage"]["cost"], told["usage"]["is_byok"]
     assert told == json.loads(MESSAGE)
 

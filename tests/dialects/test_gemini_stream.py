@@ -145,7 +145,8 @@ def test_members_of_tomorrow_pass() -> None:
 
 
 def test_metadata_only_for_who_asks() -> None:
-    call = make_call(**EVENTS, headers={"X-OpenRouter-Metadata": "enabled"})
+    call = make_call(**EVENTS)
+    call.metadata = {"strategy": "direct"}
 
     told = relay(call, [sse(CALLS)])
 

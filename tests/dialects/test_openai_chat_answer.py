@@ -257,7 +257,8 @@ def test_numbers_for_clients_that_need_them():
 
 
 def test_an_unknown_model_is_a_400_for_clients_with_numbers():
-    gone = NotFound("no such model", code="model_not_found", availability={"code": "model_not_found"})
+    told = {"code": "model_not_found"}
+    gone = NotFound("no such model", code="model_not_found", param="model", availability=told)
 
     assert envelope(gone)[0] == 404
     assert envelope(gone)[1]["error"]["availability"] == {"code": "model_not_found"}

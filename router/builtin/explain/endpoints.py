@@ -28,22 +28,27 @@ def asked(dialects: Iterable[Dialect], endpoint: str) -> Asked:
     """The operation behind a path, with or without prefix. Raises BadRequest."""
     path = f"/{endpoint.partition('?')[0].strip('/')}"
     for dialect in dialects:
+        below = _below(dialect, path)
         for each in dialect.paths:
-            for prefix in sorted(dialect.prefixes, key=len, reverse=True):
-                below = path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
-                if each.operation == "count_tokens" or (found := _pattern(each.path).fullmatch(below)) is None:
-                    continue
-                if each.form:
-                    raise BadRequest(
-                        f"{endpoint[:100]} takes a form; send the form itself there, with X-Router-Dry-Run: 1",
-                        param="endpoint",
-                    )
-                values = {name: unquote(value) for name, value in found.groupdict().items()}
-                return Asked(dialect, each.operation, dialect.prefixes[0] + below, values)
+            if each.operation == "count_tokens" or (found := _pattern(each.path).fullmatch(below)) is None:
+                continue
+            if each.form:
+                raise BadRequest(
+                    f"{endpoint[:100]} takes a form; send the form itself there, with X-Router-Dry-Run: 1",
+                    param="endpoint",
+                )
+            values = {name: unquote(value) for name, value in found.groupdict().items()}
+            return Asked(dialect, each.operation, dialect.prefixes[0] + below, values)
     raise BadRequest(
         f"endpoint: nothing is asked at {endpoint[:100]!r}; write a path as /v1/chat/completions or /v1/messages",
         param="endpoint",
     )
+
+
+def _below(dialect: Dialect, path: str) -> str:
+    """The path without the prefix, if it has one of this API's."""
+    fitting = [prefix for prefix in dialect.prefixes if path.startswith(f"{prefix}/")]
+    return path.removeprefix(max(fitting, key=len, default=""))
 
 
 @lru_cache(maxsize=200)

@@ -171,7 +171,8 @@ def policy(server: Server, call: Call) -> list[dict[str, Any]]:
     steps = [_admitted(call), *_names(server, call)]
     if plan.filtered:
         steps.append(_step("filter", f"{len(plan.filtered)} endpoints excluded", plan.filtered))
-    steps.append(_step("order", f"ordered by {plan.strategy}", {"strategy": plan.strategy}))
+    if plan.candidates:
+        steps.append(_step("order", f"ordered by {plan.strategy}", {"strategy": plan.strategy}))
     steps.extend(_step("move", f"{each['endpoint']} to {each['to']}: {each['reason']}", each) for each in plan.moved)
     for kind, what, functions in (
         ("transform", "changes the request", call.transforms),

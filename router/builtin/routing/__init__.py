@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from ...availability import availability
 from ...call import Attempt, Call, Candidate, Endpoint, Identity, Preferences
 from ...errors import BadRequest, UpstreamUnauthorized
 from ...hookspecs import hookimpl
@@ -60,6 +61,7 @@ class Routing:
     def router_rank(self, call: Call, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Those that may serve the call, best first."""
         plan, pool = call.plan, Pool.of(candidates)
+        plan.nearest = self._server.table.nearest
         found = suitable(call, pool)
         plan.filtered = found.filtered
         if not found.choices:
@@ -192,7 +194,13 @@ class Routing:
         if not known:
             slugs = ", ".join(sorted({candidate.provider.slug for candidate in candidates}))
             raise UpstreamUnauthorized(
-                f"the provider {slugs} refused our credential; correct it in the configuration and reload"
+                f"the provider {slugs} refused our credential; correct it in the configuration and reload",
+                availability=availability(
+                    "temporarily_unavailable",
+                    (call.head.model, *call.head.models),
+                    providers=(candidate.provider.slug for candidate in candidates),
+                    retryable=False,
+                ),
             )
         return [min(known, key=lambda each: health.circuit(each).opened_s)]
 

@@ -19,6 +19,7 @@ SOFT = frozenset({"tools", "response_format", "verbosity"})
 FORCED_HEADERS = ("x-router-provider", "x-anyrouter-provider")
 NO_PREFERENCES = Preferences()
 DOES_NOT_CHAT = "modality: the model does not chat"
+GIVES_OTHERS = "modality: the model gives "
 
 
 def suitable(call: Call, pool: Pool) -> Suitable:
@@ -146,7 +147,7 @@ def _cannot(dialect: Dialect, endpoint: Endpoint) -> str | None:
     if dialect.produces not in model.output_modalities and (
         model.context_length or model.output_modalities != ["text"]
     ):
-        return f"modality: the model gives {', '.join(model.output_modalities)}, not {dialect.produces}"
+        return f"{GIVES_OTHERS}{', '.join(model.output_modalities)}, not {dialect.produces}"
     if dialect.name not in provider.passes and dialect.produces not in provider.translates:
         return f"modality: the provider has no API for {dialect.produces}"
     return None

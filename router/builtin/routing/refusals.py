@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...availability import availability
 from ...call import Call
 from ...errors import BadRequest, Forbidden, NoEndpoint, NotFound, RouterError
-from .fitness import DOES_NOT_CHAT
+from .fitness import DOES_NOT_CHAT, GIVES_OTHERS
 from .pools import Suitable
 
 
@@ -17,15 +16,18 @@ def refusal(call: Call, found: Suitable, nearest: list[str]) -> RouterError:
     if not values:
         return _gone(call, model, nearest)
     if values <= {"key: model"}:
-        return Forbidden(f"this key may not use {model!r}", code="model_not_allowed", param="model")
+        return _forbidden(call, f"this key may not use {model!r}", "model_not_allowed")
     if values <= {"key: provider", "key: model"}:
-        return Forbidden(f"this key may not use the providers of {model!r}", code="provider_not_allowed", param="model")
+        return _forbidden(call, f"this key may not use the providers of {model!r}", "provider_not_allowed")
     if values <= {"no credential"}:
         slugs = ", ".join(sorted(found.reasons))
-        return NoEndpoint(f"no credential is configured for {slugs}: set api_key in [providers.{slugs}]")
+        told = availability("temporarily_unavailable", _requested(call), providers=found.reasons, retryable=False)
+        return NoEndpoint(
+            f"no credential is configured for {slugs}: set api_key in [providers.{slugs}]", availability=told
+        )
     details = "; ".join(f"{tag}: {reason}" for tag, reason in sorted(found.reasons.items()))
     kinds = {reason.partition(": ")[0] for reason in values}
-    told = _availability(call, _code(values, kinds), nearest)
+    told = availability(_code(values, kinds), _requested(call), nearest=nearest)
     told["excluded_by"] = sorted(kinds)
     if len(kinds) == 1:
         told["constraint"] = {"field": next(iter(kinds)), "detail": details}
@@ -37,25 +39,24 @@ def refusal(call: Call, found: Suitable, nearest: list[str]) -> RouterError:
 
 def _gone(call: Call, model: str, nearest: list[str]) -> RouterError:
     """The name was understood, but no endpoint has what its variant wants."""
-    told = _availability(call, "free_variant_ended" if model.endswith(":free") else "no_endpoints", nearest)
+    code = "free_variant_ended" if model.endswith(":free") else "no_endpoints"
+    told = availability(code, _requested(call), nearest=nearest)
     return NotFound(f"no endpoint serves {model!r}", code="no_endpoints", param="model", availability=told)
 
 
 def _code(values: set[str], kinds: set[str]) -> str:
-    if values == {DOES_NOT_CHAT}:
+    if all(value == DOES_NOT_CHAT or value.startswith(GIVES_OTHERS) for value in values):
         return "wrong_endpoint"
     if all(kind.startswith("data_policy:") for kind in kinds):
         return "privacy_restricted"
     return "constraint_filtered"
 
 
-def _availability(call: Call, code: str, nearest: list[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "code": code,
-        "retryable": False,
-        "requested_models": [name for name in (call.head.model, *call.head.models) if name],
-        "docs_url": "/docs",
-    }
-    if nearest:
-        told["fallback_models"] = nearest
-    return told
+def _forbidden(call: Call, message: str, code: str) -> Forbidden:
+    told = availability("constraint_filtered", _requested(call))
+    told["excluded_by"] = ["key"]
+    return Forbidden(message, code=code, param="model", availability=told)
+
+
+def _requested(call: Call) -> tuple[str, ...]:
+    return (call.head.model, *call.head.models)

@@ -1,0 +1,1 @@
+"""What the router says of its own decisions: dry runs, metadata, availability."""

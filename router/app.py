@@ -162,11 +162,13 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
         if wanted.query is not None:
             arguments["query"] = typed.query_of(request.query, wanted.query)
         if wanted.body is not None:
-            arguments["body"] = typed.body_of(await read_body(request, _max_body(server)), wanted.body)
-        value = await route.handler(
-            Request(server=server, http=request, id=request_id(request), identity=identity), **arguments
-        )
-        response = value if isinstance(value, web.StreamResponse) else json_response(value, status=route.status)
+            # Clients put any Content-Type on no body at all.
+            raw = await read_body(request, _max_body(server)) if request.body_exists else b""
+            arguments["body"] = typed.body_of(raw, wanted.body)
+        asked = Request(server=server, http=request, id=request_id(request), identity=identity)
+        value = await route.handler(asked, **arguments)
+        status = asked.status or route.status
+        response = value if isinstance(value, web.StreamResponse) else json_response(value, status=status)
         if route.keep_s:
             response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"
             response.headers["Vary"] = CREDENTIALS

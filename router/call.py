@@ -46,13 +46,16 @@ SCOPES = (
 TRACE_HEADERS = ("X-AnyRouter-Trace-Id", "X-Request-Id", "traceparent")
 INFERENCE_SCOPES = frozenset(SCOPES[:5])
 MANAGEMENT_SCOPES = frozenset(SCOPES[1:])
+#: the workspace that is always there
+DEFAULT_WORKSPACE = "default"
 
 
 class Identity(Struct, kw_only=True):
     """Who calls: one key with its settings, as the store holds it (never the key itself).
 
     `hash` is the SHA-256 of the key as 64 lower hex. `limit` is picodollars, None for no limit; `limit_reset` daily, weekly, monthly
-    or None (lifetime). `rpm`, `tpm`, `rpd` are per minute and per UTC day, None for the configured default, -1 for none.
+    or None (lifetime). `rpm`, `tpm`, `rpd` are per minute and per UTC day, None for the configured default, -1 for none. `label` is
+    made of the key, `own_label` shown in its place. `workspace_id` None is the default one.
     """
 
     hash: str
@@ -80,6 +83,12 @@ class Identity(Struct, kw_only=True):
     workspace_id: str | None = None
     created_unix: float = 0.0
     updated_unix: float | None = None
+    own_label: str | None = None
+    creator_user_id: str | None = None
+
+    def usable(self, at_unix: float) -> bool:
+        """Whether the key is taken at this moment: neither disabled nor over."""
+        return not self.disabled and (self.expires_unix is None or at_unix < self.expires_unix)
 
     def excludes(self, endpoint: Endpoint) -> str | None:
         """Why this key may not use the endpoint ("key: provider", "key: model"), None where it may."""

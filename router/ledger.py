@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .prices import PICODOLLARS, Cost, Usage, usd_text
-from .store.generations import day_of
+from .store.generations import Generations, day_of
 
 if TYPE_CHECKING:
     from .server import Server
@@ -44,7 +44,15 @@ UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 class Account:
     """The counters of one key, whatever its secret: charged in all and by day, and held back for calls under way."""
 
-    __slots__ = ("byok_by_day", "byok_total", "charged_by_day", "charged_total", "requests_by_day", "reserved")
+    __slots__ = (
+        "byok_by_day",
+        "byok_total",
+        "charged_by_day",
+        "charged_total",
+        "last_unix",
+        "requests_by_day",
+        "reserved",
+    )
 
     def __init__(self) -> None:
         self.reserved = 0
@@ -53,6 +61,8 @@ class Account:
         self.charged_by_day: dict[int, int] = {}
         self.byok_by_day: dict[int, int] = {}
         self.requests_by_day: dict[int, int] = {}
+        #: when the last call ended, 0 for never
+        self.last_unix = 0.0
 
     def add(self, day: int, charge: int, byok: int, requests: int) -> None:
         """Count what was booked. `day` -1: long ago."""
@@ -86,6 +96,16 @@ class Account:
         return identity.limit - used
 
 
+async def accounts(generations: Generations, now: float) -> dict[str, Account]:
+    """The accounts of all keys that have ever made a call, by id, as the file has them."""
+    found: dict[str, Account] = {}
+    for row in await generations.spent(day_of(now) - KEPT_DAYS):
+        found.setdefault(row.account, Account()).add(row.day, row.charge, row.byok, row.requests)
+    for id, last_unix in (await generations.last_used()).items():
+        found[id].last_unix = last_unix
+    return found
+
+
 class Ledger:
     """Books calls. One per server; `load` before the first call."""
 
@@ -101,9 +121,7 @@ class Ledger:
         interrupted = await self._generations.interrupt()
         if interrupted:
             log.warning("%s calls were under way when the router last ended; none of them is charged", interrupted)
-        since = day_of(self._clock.wall()) - KEPT_DAYS
-        for row in await self._generations.spent(since):
-            self._account(row.account).add(row.day, row.charge, row.byok, row.requests)
+        self._accounts = await accounts(self._generations, self._clock.wall())
 
     def account(self, identity: Identity) -> Account:
         """The counters of this key."""
@@ -232,6 +250,7 @@ class Ledger:
             account.reserved -= call.reserved
             byok = (row.list_cost or 0) if row.is_byok else 0
             account.add(day_of(row.created_unix), row.cost or 0, byok, 1)
+            account.last_unix = max(account.last_unix, row.created_unix)
             call.settled = self._generations.add(row)
 
     def _conclude(self, call: Call) -> None:

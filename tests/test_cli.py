@@ -275,7 +275,7 @@ def test_what_was_asked_of_a_key_is_kept(router: Router) -> None:
     shown = json.loads(router("keys", "show", "boss", "--json").stdout)
 
     assert (shown["key_type"], shown["limit"], shown["limit_reset"]) == ("management", 0.5, "monthly")
-    assert (shown["rpm"], shown["expires_at"], shown["state"]) == (7, "2999-01-02T00:00:00Z", "live")
+    assert (shown["rpm"], shown["expires_at"], shown["state"]) == (7, "2999-01-02T00:00:00.000Z", "live")
     assert shown["allowed_endpoints"] == ["/models", "/key*"]
 
 

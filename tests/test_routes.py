@@ -16,9 +16,11 @@ from aiohttp import FormData, web
 from yarl import URL
 
 from router.app import application
-from router.call import INFERENCE_SCOPES, SCOPES
+from router.call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, SCOPES
+from router.errors import BadRequest
 from router.server import Server
 from router.settings import Settings
+from router.store.keys import scopes_of
 from router.testing import Running
 
 Start = Callable[..., Awaitable[Running]]
@@ -81,6 +83,17 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /generation": BOTH,
         "GET /generation/{id}": BOTH,
     },
+    "keys:manage": {
+        "GET /keys": BOTH,
+        "POST /keys": BOTH,
+        "GET /keys/{hash}": BOTH,
+        "PATCH /keys/{hash}": BOTH,
+        "PUT /keys/{hash}": BOTH,
+        "DELETE /keys/{hash}": BOTH,
+        "DELETE /auth/keys/{hash}": BOTH,
+        "POST /keys/{hash}/rotate": BOTH,
+        "POST /keys/{hash}/reveal": BOTH,
+    },
     "inference": {
         "POST /chat/completions": BOTH,
         "POST /completions": BOTH,
@@ -122,6 +135,8 @@ BODY = {
 #: and those for which this is too much
 PROMPT = {"model": "echo/echo", "prompt": "hello"}
 BODIES = {"/completions": PROMPT, "/images": PROMPT, "/images/generations": PROMPT}
+#: paths with ids of models, which have slashes
+MODELS = r"/models?/|/\{model\}|/videos/|/realtime/"
 #: and those that want a form of several parts
 FORMS = ("/audio/transcriptions", "/audio/translations", "/images/edits")
 
@@ -194,9 +209,14 @@ async def test_a_head_and_a_slash_are_the_same_route(app: web.Application) -> No
 
 
 async def test_who_may_ask_each_route(start: Start) -> None:
-    """By asking: without a key, with a key of each scope alone, and with the management key."""
+    """By asking: without a key, with a key of each kind for each scope that it can have, and with those that have them all."""
     router = await start(providers=ECHO)
-    keys = {scope: (await router.server.keys.create(f"only {scope}", scopes=frozenset({scope})))[0] for scope in SCOPES}
+    keys = {
+        (kind, scope): (await create(f"{kind} {scope}", management=kind == "management", scopes=frozenset({scope})))[0]
+        for create in [router.server.keys.create]
+        for kind in ("regular", "management")
+        for scope in sorted(scopes_of(management=kind == "management"))
+    }
 
     found = {}
     for name in listed():
@@ -205,15 +225,21 @@ async def test_who_may_ask_each_route(start: Start) -> None:
     assert found == listed()
 
 
-async def access(router: Running, name: str, keys: dict[str, str]) -> str:
+@pytest.mark.parametrize("management", [False, True])
+async def test_no_key_makes_calls_and_manages(start: Start, management: bool) -> None:
+    router = await start(providers=ECHO)
+
+    for scope in set(SCOPES) - scopes_of(management=management):
+        with pytest.raises(BadRequest, match="cannot have the scope"):
+            await router.server.keys.create("both", management=management, scopes=frozenset({scope}))
+
+
+async def access(router: Running, name: str, keys: dict[tuple[str, str], str]) -> str:
     """Who may ask a route, in the words of the list."""
 
     async def ask(key: str | None) -> int:
         method, path = name.split(" ")
-        url = URL(
-            router.url
-            + re.sub(r"\{\w+\}", "gen-1" if re.search("generation/|/responses/|presets/", path) else "echo/echo", path)
-        )
+        url = URL(router.url + re.sub(r"\{\w+\}", "echo/echo" if re.search(MODELS, path) else "none-1", path))
         # As a proxy would ask for somebody elsewhere.
         headers = {"X-Forwarded-For": "203.0.113.9", **({"x-api-key": key} if key else {})}
         below = re.sub(r"^(/api)?/v1", "", path)
@@ -227,12 +253,14 @@ async def access(router: Running, name: str, keys: dict[str, str]) -> str:
     if await ask(None) != 401:
         return "public"
     assert await ask("sk-rt-v1-nobody") == 401
-    may = [scope for scope, key in keys.items() if await ask(key) != 403]
-    if may == list(keys):
+    may = {each for each, key in keys.items() if await ask(key) != 403}
+    if may == keys.keys():
         return "any"
-    if not may and await ask(router.management) != 403:
+    if may == {each for each in keys if each[0] == "management"}:
         return "management"
-    assert len(may) == 1, (name, may)
-    assert (await ask(router.management) == 403) is (may == ["inference"])
-    assert (await ask(router.key) == 403) is (may[0] not in INFERENCE_SCOPES)
-    return may[0]
+    scopes = {scope for _, scope in may}
+    assert may == {each for each in keys if each[1] in scopes}, f"{name}: a scope means the same on both kinds of keys"
+    assert len(scopes) == 1, (name, scopes)
+    assert (await ask(router.management) == 403) is not (scopes <= MANAGEMENT_SCOPES), name
+    assert (await ask(router.key) == 403) is not (scopes <= INFERENCE_SCOPES), name
+    return scopes.pop()

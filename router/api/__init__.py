@@ -29,6 +29,8 @@ class Request(Struct, kw_only=True):
     http: web.Request
     id: str = ""
     identity: Identity | None = None
+    #: set by a handler whose success is not always that of its route
+    status: int | None = None
 
     @property
     def caller(self) -> Identity:

@@ -8,7 +8,7 @@ from ..call import Generation, wants_number_codes
 from ..errors import BadRequest, NotFound
 from ..prices import usd
 from . import Request, Route
-from .keys import moment
+from .moments import moment
 
 
 async def one(request: Request) -> dict[str, Any]:

@@ -1,19 +1,179 @@
-"""GET /key and /auth/key: what a key may know about itself (api.md 11)."""
+"""Keys (api.md 11): what a key may know about itself, and for who manages: all keys, new ones, changes."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, structs
 
 from ..builtin.limits import Effective, effective
-from ..call import Identity
+from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
+from ..errors import Conflict, Forbidden
 from ..ledger import Account, resets_at
 from ..prices import usd
 from ..store.generations import day_of
 from . import Request, Route
+from .key import Key, key_of
+from .key_settings import KeySettings, NewKey, settings_of
 
 UNLIMITED = 2147483647
-WINDOWS = {"": None, "_daily": "daily", "_weekly": "weekly", "_monthly": "monthly"}
+MOST_KEYS = 1000
+DEFAULT_KEYS = 100
+LONGEST_GRACE_S = 30 * 86400
+
+
+class Which(Struct, kw_only=True):
+    """Which part of the keys. `limit` and `page_size` are the same."""
+
+    offset: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_KEYS)] | None = None
+    page_size: Annotated[int, Meta(ge=1, le=MOST_KEYS)] | None = None
+    page_token: str | None = None
+    include_disabled: bool = False
+    workspace_id: str | None = None
+
+
+class KeyList(Struct):
+    """A part of the keys, newest first."""
+
+    data: list[Key]
+    total_count: int
+    next_page_token: str | None
+
+
+class KeyMade(Struct):
+    """A new key: this is the only time that it is shown."""
+
+    data: Key
+    key: str
+    hash: str
+    name: str
+
+
+class KeyFound(Struct):
+    """One key."""
+
+    data: Key
+
+
+class Deleted(Struct):
+    """It is gone."""
+
+    deleted: bool = True
+
+
+class KeyDeleted(Struct):
+    """It is gone, in both layouts."""
+
+    data: Deleted
+    deleted: bool = True
+
+
+class Rotation(Struct, forbid_unknown_fields=True):
+    """How a key gets a new secret: the old one holds for so long."""
+
+    grace_seconds: Annotated[float, Meta(ge=0, le=LONGEST_GRACE_S)] = 0
+
+
+class KeyRotated(Struct):
+    """The new secret, shown this once."""
+
+    data: Key
+    key: str
+
+
+# --- all keys --------------------------------------------------------------------------------------------------------
+
+
+async def listed(request: Request, query: Which) -> KeyList:
+    """A part of the keys, newest first; those that are disabled only where they are asked for."""
+    page = await request.server.keys.page(
+        query.limit or query.page_size or DEFAULT_KEYS,
+        offset=query.offset or 0,
+        after=query.page_token or None,
+        include_disabled=query.include_disabled,
+        workspace_id=query.workspace_id or None,
+    )
+    return KeyList([shown(request, each) for each in page.keys], page.total, page.next)
+
+
+async def create(request: Request, body: NewKey) -> KeyMade:
+    """Make a key."""
+    settings = settings_of(body)
+    management = body.key_type == "management"
+    if management:
+        settings.setdefault("scopes", request.caller.scopes & MANAGEMENT_SCOPES)
+    request.server.keys.check(management=management, **settings)
+    _may_give(request.caller, settings.get("scopes", frozenset()))
+    plain, identity = await request.server.keys.create(
+        settings.pop("name"), management=management, change=request.change("key.create", ""), **settings
+    )
+    return KeyMade(shown(request, identity), plain, identity.hash, identity.name)
+
+
+async def one(request: Request) -> KeyFound:
+    """One key by its hash or id."""
+    return KeyFound(shown(request, await request.server.keys.one(request.http.match_info["hash"])))
+
+
+async def update(request: Request, body: KeySettings) -> KeyFound:
+    """Change what is named; null clears."""
+    old = await _mine(request)
+    settings = settings_of(body, old)
+    request.server.keys.check(management=old.management, **settings)
+    _may_give(request.caller, settings.get("scopes", frozenset()))
+    new = await request.server.keys.update(old.hash, change=request.change("key.update", ""), **settings)
+    return KeyFound(shown(request, new))
+
+
+async def delete(request: Request) -> KeyDeleted:
+    """Take a key away for good."""
+    old = await _mine(request)
+    await request.server.keys.delete(old.hash, change=request.change("key.delete", ""))
+    return KeyDeleted(Deleted())
+
+
+async def rotate(request: Request, body: Rotation) -> KeyRotated:
+    """A new secret with the same settings."""
+    old = await _mine(request)
+    plain, new = await request.server.keys.rotate(
+        old.hash, grace_s=body.grace_seconds, change=request.change("key.rotate", "")
+    )
+    return KeyRotated(shown(request, new), plain)
+
+
+async def reveal(request: Request) -> None:
+    """Raises Conflict, always."""
+    await request.server.keys.one(request.http.match_info["hash"])
+    raise Conflict(
+        "a key is shown once, when it is made; only its hash is kept. POST /keys/{hash}/rotate gives it a new secret",
+        code="not_revealable",
+    )
+
+
+def shown(request: Request, identity: Identity) -> Key:
+    """A key as it is shown now."""
+    server = request.server
+    return key_of(identity, server.ledger.account(identity), server.settings.limits, server.clock.wall())
+
+
+async def _mine(request: Request) -> Identity:
+    """The key that the path names, which the caller may change: nobody gets more rights by way of another key.
+
+    Raises NotFound, Forbidden.
+    """
+    found = await request.server.keys.one(request.http.match_info["hash"])
+    _may_give(request.caller, found.scopes)
+    return found
+
+
+def _may_give(caller: Identity, scopes: frozenset[str]) -> None:
+    """Raises Forbidden where a key would have rights that the caller lacks, besides those that every inference key has."""
+    if more := scopes - INFERENCE_SCOPES - caller.scopes:
+        raise Forbidden(f"this key lacks the scope {min(more)!r}, so it cannot give it or change a key that has it")
+
+
+# --- the key that asks -----------------------------------------------------------------------------------------------
 
 
 async def current(request: Request) -> dict[str, Any]:
@@ -21,71 +181,19 @@ async def current(request: Request) -> dict[str, Any]:
     server, identity = request.server, request.caller
     now = server.clock.wall()
     account = server.ledger.account(identity)
-    limits = effective(identity, server.settings.limits)
     budget = _budget(identity, account, now)
-    left = account.left(identity, now)
-    data = {
-        "hash": identity.hash,
-        "id": identity.id,
-        "name": identity.name,
-        "label": identity.label,
-        "key_type": "management" if identity.management else "regular",
-        "disabled": identity.disabled,
-        "limit": None if identity.limit is None else usd(identity.limit),
-        "limit_remaining": None if left is None else usd(max(0, left)),
-        "limit_reset": identity.limit_reset,
-        "include_byok_in_limit": identity.include_byok_in_limit,
-        **usage(account, now),
-        "allowed_providers": identity.allowed_providers,
-        "allowed_models": identity.allowed_models,
-        "allowed_endpoints": identity.allowed_endpoints,
-        "scopes": sorted(identity.scopes),
-        "tags": identity.tags,
-        "default_model": identity.default_model,
-        "compat": identity.compat,
-        "rate_limit": rate_limit(limits),
-        "guardrail_id": identity.guardrail_id,
-        "created_at": moment(identity.created_unix) if identity.created_unix else None,
-        "updated_at": moment(identity.updated_unix) if identity.updated_unix else None,
-        "expires_at": moment(identity.expires_unix) if identity.expires_unix else None,
-        "creator_user_id": None,
-        "organization_id": None,
+    data = structs.asdict(shown(request, identity)) | {
         "workspace_id": identity.workspace_id,
-        "can_reveal": False,
+        "organization_id": None,
         "is_free_tier": False,
         "is_management_key": identity.management,
         "is_provisioning_key": identity.management,
-        "free_model_daily_requests": _requests_today(limits, account, now),
+        "free_model_daily_requests": _requests_today(effective(identity, server.settings.limits), account, now),
         "allowed_data_regions": ["global"],
         "budgets": [] if budget is None else [budget],
         "effective_budget": budget,
     }
     return {"data": data}
-
-
-def usage(account: Account, now: float) -> dict[str, float]:
-    """What a key has spent, ever and in the windows that hold now, in USD."""
-    day = day_of(now)
-    spent = {f"usage{name}": usd(account.charged(window, day)) for name, window in WINDOWS.items()}
-    return spent | {f"byok_usage{name}": usd(account.byok(window, day)) for name, window in WINDOWS.items()}
-
-
-def rate_limit(limits: Effective) -> dict[str, Any]:
-    """The limits on requests as the contract names them; -1 is none."""
-    return {
-        "requests": _or_none(limits.rpm),
-        "interval": "1m",
-        "note": "-1 means no limit; X-RateLimit-* tells what is left",
-        "requests_per_minute": _or_none(limits.rpm),
-        "tokens_per_minute": _or_none(limits.tpm),
-        "requests_per_day": _or_none(limits.rpd),
-        "max_parallel": _or_none(limits.parallel),
-    }
-
-
-def moment(unix: float) -> str:
-    """RFC 3339, UTC."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _budget(identity: Identity, account: Account, now: float) -> dict[str, Any] | None:
@@ -113,11 +221,17 @@ def _requests_today(limits: Effective, account: Account, now: float) -> dict[str
     return {"limit": limit, "used": used, "remaining": max(0, limit - used)}
 
 
-def _or_none(limit: int | None) -> int:
-    return -1 if limit is None else limit
-
-
+MANAGE = "keys:manage"
 ROUTES = [
     Route(method="GET", path="/key", handler=current, scope="any"),
     Route(method="GET", path="/auth/key", handler=current, scope="any"),
+    Route(method="GET", path="/keys", handler=listed, scope=MANAGE),
+    Route(method="POST", path="/keys", handler=create, scope=MANAGE, status=201),
+    Route(method="GET", path="/keys/{hash}", handler=one, scope=MANAGE),
+    Route(method="PATCH", path="/keys/{hash}", handler=update, scope=MANAGE),
+    Route(method="PUT", path="/keys/{hash}", handler=update, scope=MANAGE),
+    Route(method="DELETE", path="/keys/{hash}", handler=delete, scope=MANAGE),
+    Route(method="DELETE", path="/auth/keys/{hash}", handler=delete, scope=MANAGE),
+    Route(method="POST", path="/keys/{hash}/rotate", handler=rotate, scope=MANAGE),
+    Route(method="POST", path="/keys/{hash}/reveal", handler=reveal, scope=MANAGE),
 ]

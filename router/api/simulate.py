@@ -12,7 +12,7 @@ from ..builtin.simulation import Simulation, policy_of
 from ..errors import BadRequest, Overloaded
 from ..store.traffic import Traffic
 from . import Request, Route
-from .keys import moment
+from .moments import moment
 
 
 class Asked(Struct, forbid_unknown_fields=True):

@@ -35,28 +35,25 @@ class Auth:
         key, is_open = call.presented, self._server.settings.auth.mode == "open"
         if not key:
             if is_open:
-                return _permitted(call, ANYBODY)
+                return permitted(call, ANYBODY)
             raise Unauthenticated(
                 "no key was sent; send one as 'Authorization: Bearer …' (`router keys create` makes one)"
             )
         identity = self._server.keys.find(key)
-        if identity is not None and not identity.disabled and not self._over(identity):
-            return _permitted(call, identity)
+        if identity is not None and identity.usable(self._server.clock.wall()):
+            return permitted(call, identity)
         if is_open:
-            return _permitted(call, ANYBODY)
+            return permitted(call, ANYBODY)
         raise Unauthenticated("this key is not valid here; `router keys list` shows the keys there are")
 
     @hookimpl(tryfirst=True)
     async def router_admit(self, call: Call) -> None:
         """The same for identities that another plugin has recognised."""
         if call.identity is not None:
-            _permitted(call, call.identity)
-
-    def _over(self, identity: Identity) -> bool:
-        return identity.expires_unix is not None and self._server.clock.wall() >= identity.expires_unix
+            permitted(call, call.identity)
 
 
-def _permitted(call: Call, identity: Identity) -> Identity:
+def permitted(call: Call, identity: Identity) -> Identity:
     """The identity, if it may ask this path at all; that is known before there is a body. Raises Forbidden."""
     if call.operation != "api" and "inference" not in identity.scopes:
         call.identity = identity  # for the line in the log

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
+from ..api.key import Key, key_of
+from ..api.moments import unix_of
 from ..call import Identity
+from ..ledger import Account, accounts
 from ..prices import PICODOLLARS, usd_text
 from ..settings import Settings
 from ..store.database import Database
@@ -110,7 +115,7 @@ def _write_new(args: argparse.Namespace, plain: str, identity: Identity) -> None
 
 
 async def _list(args: argparse.Namespace, keys: Keys, generations: Generations) -> None:
-    _write_list(args, await _rows(await keys.list(), generations))
+    _write_list(args, await _rows(args, await keys.list(), generations))
 
 
 def _write_list(args: argparse.Namespace, rows: list[Row]) -> None:
@@ -154,15 +159,18 @@ async def _delete(args: argparse.Namespace, keys: Keys, generations: Generations
 
 
 async def _write_one(args: argparse.Namespace, identity: Identity, generations: Generations) -> None:
-    (row,) = await _rows([identity], generations)
+    (row,) = await _rows(args, [identity], generations)
     if args.json:
         write_json(row)
         return
+    row["rate_limit"].pop("note")
     for name, value in row.items():
-        write(f"{name:<16}{_worded(value)}")
+        write(f"{name:<23}{_worded(value)}")
 
 
 def _worded(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items()) or "-"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
@@ -173,35 +181,16 @@ def _worded(value: Any) -> str:
 # --- what is shown of a key ------------------------------------------------------------------------------------------
 
 
-async def _rows(identities: Any, generations: Generations) -> list[Row]:
-    """Keys as plain data with the names of the HTTP API; money in USD, times as RFC 3339."""
-    spent: dict[str, int] = {}
-    for each in await generations.spent(0):
-        spent[each.account] = spent.get(each.account, 0) + each.charge
-    used = await generations.last_used()
-    now = datetime.now(UTC).timestamp()
-    return [_row(each, spent.get(each.id, 0), used.get(each.id), now) for each in identities]
+async def _rows(args: argparse.Namespace, identities: Any, generations: Generations) -> list[Row]:
+    """Keys as the HTTP API shows them, and in what state they are."""
+    now, limits = time.time(), settings_of(args).limits
+    found = await accounts(generations, now)
+    return [_row(each, key_of(each, found.get(each.id) or Account(), limits, now), now) for each in identities]
 
 
-def _row(identity: Identity, spent: int, last_used: float | None, now: float) -> Row:
-    return {
-        "hash": identity.hash,
-        "id": identity.id,
-        "name": identity.name,
-        "label": identity.label,
-        "key_type": _kind(identity),
-        "state": _state(identity, now),
-        "disabled": identity.disabled,
-        "limit": None if identity.limit is None else identity.limit / PICODOLLARS,
-        "limit_reset": identity.limit_reset,
-        "usage": spent / PICODOLLARS,
-        "rpm": identity.rpm,
-        "allowed_endpoints": identity.allowed_endpoints,
-        "scopes": sorted(identity.scopes),
-        "created_at": _time(identity.created_unix),
-        "last_used_at": _time(last_used),
-        "expires_at": _time(identity.expires_unix),
-    }
+def _row(identity: Identity, key: Key, now: float) -> Row:
+    plain: Row = to_builtins(key)
+    return {**plain, "state": _state(identity, now), "rpm": identity.rpm}
 
 
 def _kind(identity: Identity) -> str:
@@ -211,7 +200,7 @@ def _kind(identity: Identity) -> str:
 def _state(identity: Identity, now: float) -> str:
     if identity.disabled:
         return "disabled"
-    return "expired" if identity.expires_unix is not None and identity.expires_unix <= now else "live"
+    return "live" if identity.usable(now) else "expired"
 
 
 def _limit(row: Row) -> str | None:
@@ -219,10 +208,6 @@ def _limit(row: Row) -> str | None:
         return None
     amount = usd_text(round(row["limit"] * PICODOLLARS))
     return f"{amount} {row['limit_reset']}" if row["limit_reset"] else amount
-
-
-def _time(unix: float | None) -> str | None:
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if unix else None
 
 
 # --- what is typed ---------------------------------------------------------------------------------------------------
@@ -239,7 +224,6 @@ def _usd(text: str) -> int:
 def _moment(text: str) -> float:
     """Unix seconds of an ISO date (its beginning) or date-time; UTC where it names no zone."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no ISO date or date-time, such as 2027-01-31") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return unix_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -12,19 +12,23 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
+from ..call import DEFAULT_WORKSPACE, INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import BadRequest, Conflict, NotFound
+from .audit import Change, recorded
 from .database import Database
 from .errors import StoreError
+from .writer import Statement
 
 #: the shortest management key that the environment may bring
 SHORTEST_SECRET = 32
 LONGEST_NAME = 100
 RESETS = ("daily", "weekly", "monthly")
+#: a reload of more keys than this lets others in between
+ROWS_AT_A_TIME = 200
 
 #: columns of `key` that are JSON
 _JSON = frozenset({"scopes", "allowed_providers", "allowed_models", "allowed_endpoints", "tags", "compat"})
@@ -39,10 +43,19 @@ _INSERT = f"INSERT INTO key ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - names 
 SETTINGS = frozenset(_COLUMNS) - {"hash", "id", "label", "management", "created_unix", "updated_unix"}
 
 
+class KeyPage(NamedTuple):
+    """A part of the list of keys. `total`: how many there are in all parts; `next`: the token of the next part, None at the end."""
+
+    keys: list[Identity]
+    total: int
+    next: str | None
+
+
 class Keys:
     """All keys of this router. `environment_key` (ROUTER_MANAGEMENT_KEY) is a management key that is never stored.
 
-    Raises StoreError where it is too short.
+    Changes stand on record (`store.audit`) in the transaction that makes them: `change` says who asks, else it was the command line.
+    Raises StoreError where the environment's key is too short.
     """
 
     def __init__(
@@ -57,7 +70,8 @@ class Keys:
         self._prefix = prefix
         self._wall = wall
         self._known: dict[str, Identity] = {}
-        self._loading = asyncio.Lock()
+        #: changes one at a time, so that what is in memory is what was written last
+        self._turn = asyncio.Lock()
         self._environment = _environment_identity(environment_key) if environment_key else None
 
     async def load(self) -> None:
@@ -67,9 +81,14 @@ class Keys:
 
     async def reload(self) -> None:
         """Read all keys again."""
-        async with self._loading:
+        async with self._turn:
             rows = await self._database.all(f"{_SELECT} WHERE deleted_unix IS NULL")
-            self._known = {row[0]: _identity(row) for row in rows}
+            known = {}
+            for number, row in enumerate(rows, 1):
+                known[row[0]] = _identity(row)
+                if number % ROWS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # calls go on meanwhile
+            self._known = known
             if self._environment is not None:
                 self._known[self._environment.hash] = self._environment
 
@@ -78,19 +97,33 @@ class Keys:
         return self._known.get(hash_of(key))
 
     def get(self, hash: str) -> Identity | None:
-        """The key with this hash."""
+        """The key with this hash, in whatever state."""
         return self._known.get(hash)
 
     # --- changes ---
 
-    async def create(self, name: str, *, management: bool = False, **settings: Any) -> tuple[str, Identity]:
+    async def create(
+        self,
+        name: str,
+        *,
+        management: bool = False,
+        change: Change | None = None,
+        also: Sequence[Statement] = (),
+        another: bool = False,
+        **settings: Any,
+    ) -> tuple[str, Identity]:
         """Make a key: the plain key, which nobody can show again, and what is stored of it.
 
-        `settings` are members of Identity (`limit` in picodollars). Raises BadRequest, Conflict where a live key has this name.
+        `settings` are members of Identity (`limit` in picodollars); `also` is written in the same transaction; `another` adds to
+        the name where it is taken. Raises BadRequest, Conflict where a live key has this name.
         """
-        self._check(name=name, **settings)
-        plain, identity = self._new(name, management, settings)
-        await self._insert(identity)
+        async with self._turn:
+            if another and await self._database.one(f"{_SELECT} WHERE name = ? AND {_LIVE}", (name,)):
+                name = f"{name[: LONGEST_NAME - 9]} {secrets.token_hex(4)}"
+            self.check(management=management, name=name, **settings)
+            plain, identity = self._new(name, management, settings)
+            note = _note(change, "key.create", identity, {"name": name, "management": management, **settings})
+            await self._write(identity, (_INSERT, _values(identity)), note, *also)
         return plain, identity
 
     async def create_first(self) -> tuple[str, str] | None:
@@ -99,52 +132,70 @@ class Keys:
             return None
         management, first = self._new("management", True, {})
         inference, second = self._new("inference", False, {})
-        await self._database.write((_INSERT, _values(first)), (_INSERT, _values(second)))
+        await self._database.write(
+            *((_INSERT, _values(each)) for each in (first, second)),
+            *(_note(None, "key.create", each, {"name": each.name}) for each in (first, second)),
+        )
         await self.reload()
         return management, inference
 
-    async def update(self, reference: str, **settings: Any) -> Identity:
-        """Change settings of a key; the counters stay. Raises NotFound, BadRequest, Conflict."""
-        old = await self.show(reference)
-        self._check(**settings)
-        new = msgspec.structs.replace(old, **settings, updated_unix=self._wall())
-        changes = ", ".join(f'"{name}" = ?' for name in _COLUMNS)
-        try:
-            await self._database.write(
-                (f"UPDATE key SET {changes} WHERE hash = ?", (*_values(new), old.hash))  # noqa: S608
+    async def update(self, reference: str, *, change: Change | None = None, **settings: Any) -> Identity:
+        """Change settings of a key; the counters stay. A secret that rotation has left in force goes along.
+
+        Raises NotFound, BadRequest, Conflict.
+        """
+        async with self._turn:
+            old = await self.show(reference)
+            self.check(management=old.management, **settings)
+            now = self._wall()
+            new = msgspec.structs.replace(old, **settings, updated_unix=now)
+            shared = [name for name in (*settings, "updated_unix") if name != "expires_unix"]
+            setting = ", ".join(f'"{name}" = ?' for name in shared)
+            values = [_to_column(name, getattr(new, name)) for name in shared]
+            note = _note(change, "key.update", new, settings)
+            await self._write(
+                new,
+                (f"UPDATE key SET {setting} WHERE id = ? AND deleted_unix IS NULL", (*values, old.id)),  # noqa: S608
+                ("UPDATE key SET expires_unix = ? WHERE hash = ?", (new.expires_unix, old.hash)),
+                (
+                    "UPDATE key SET expires_unix = min(expires_unix, ?) WHERE id = ? AND hash <> ? AND ? IS NOT NULL",
+                    (new.expires_unix, old.id, old.hash, new.expires_unix),
+                ),
+                note,
             )
-        except sqlite3.IntegrityError:
-            raise Conflict(f"there is a key named {new.name!r} already; names are unique among live keys") from None
-        await self.reload()
         return new
 
     async def disable(self, reference: str, *, disabled: bool = True) -> Identity:
         """Refuse the key from now on, or (False) take it again. Raises NotFound."""
         return await self.update(reference, disabled=disabled)
 
-    async def delete(self, reference: str) -> Identity:
+    async def delete(self, reference: str, *, change: Change | None = None) -> Identity:
         """Take the key away for good; what it did stays in the ledger under its hash. Raises NotFound."""
-        identity = await self.show(reference)
-        await self._database.write(
-            ("UPDATE key SET deleted_unix = ? WHERE id = ? AND deleted_unix IS NULL", (self._wall(), identity.id))
-        )
-        await self.reload()
+        async with self._turn:
+            identity = await self.show(reference)
+            gone = "UPDATE key SET deleted_unix = ? WHERE id = ? AND deleted_unix IS NULL"
+            note = _note(change, "key.delete", identity, {"name": identity.name})
+            await self._write(identity, (gone, (self._wall(), identity.id)), note)
         return identity
 
-    async def rotate(self, reference: str, *, grace_s: float = 0.0) -> tuple[str, Identity]:
+    async def rotate(
+        self, reference: str, *, grace_s: float = 0.0, change: Change | None = None
+    ) -> tuple[str, Identity]:
         """A new secret with the same settings and counters; the old one holds for `grace_s` seconds more. Raises NotFound."""
-        old = await self.show(reference)
-        now = self._wall()
-        plain = new_key(self._prefix, management=old.management)
-        new = msgspec.structs.replace(old, hash=hash_of(plain), label=label_of(plain), updated_unix=now)
-        until = now + grace_s
-        if old.expires_unix is not None:
-            until = min(until, old.expires_unix)
-        await self._database.write(
-            ("UPDATE key SET replaced_unix = ?, expires_unix = ? WHERE hash = ?", (now, until, old.hash)),
-            (_INSERT, _values(new)),
-        )
-        await self.reload()
+        async with self._turn:
+            old = await self.show(reference)
+            now = self._wall()
+            plain = new_key(self._prefix, management=old.management)
+            new = msgspec.structs.replace(old, hash=hash_of(plain), label=label_of(plain), updated_unix=now)
+            until = now + grace_s
+            if old.expires_unix is not None:
+                until = min(until, old.expires_unix)
+            await self._write(
+                new,
+                ("UPDATE key SET replaced_unix = ?, expires_unix = ? WHERE hash = ?", (now, until, old.hash)),
+                (_INSERT, _values(new)),
+                _note(change, "key.rotate", new, {"old_hash": old.hash, "grace_seconds": grace_s}),
+            )
         return plain, new
 
     # --- looking ---
@@ -153,6 +204,42 @@ class Keys:
         """The live keys, newest first, as the file has them."""
         rows = await self._database.all(f"{_SELECT} WHERE {_LIVE} ORDER BY created_unix DESC, rowid DESC")
         return [identity for row in rows if not (identity := _identity(row)).disabled or include_disabled]
+
+    async def page(
+        self,
+        limit: int,
+        *,
+        offset: int = 0,
+        after: str | None = None,
+        include_disabled: bool = False,
+        workspace_id: str | None = None,
+    ) -> KeyPage:
+        """A part of the live keys, newest first, behind the one that the token `after` stands for. Raises BadRequest."""
+        where, given = _LIVE, list[Any]()
+        if not include_disabled:
+            where += " AND disabled = 0"
+        if workspace_id is not None:
+            where += " AND coalesce(workspace_id, ?) = ?"
+            given += [DEFAULT_WORKSPACE, workspace_id]
+        total = await self._database.one(f"SELECT count(*) FROM key WHERE {where}", given)  # noqa: S608
+        assert total is not None
+        if after is not None:
+            where += " AND (created_unix, rowid) < (?, ?)"
+            given += _place(after)
+        rows = await self._database.all(
+            f"SELECT {_NAMES}, rowid FROM key WHERE {where}"  # noqa: S608 - names of our own Struct
+            " ORDER BY created_unix DESC, rowid DESC LIMIT ? OFFSET ?",
+            (*given, limit + 1, offset),
+        )
+        found = [_identity(row[:-1]) for row in rows[:limit]]
+        return KeyPage(found, total[0], _token(found[-1], rows[limit - 1][-1]) if len(rows) > limit else None)
+
+    async def one(self, reference: str) -> Identity:
+        """The live key with this hash or id. Raises NotFound."""
+        row = await self._database.one(f"{_SELECT} WHERE (hash = ? OR id = ?) AND {_LIVE}", (reference, reference))
+        if row is None:
+            raise NotFound(f"there is no key {reference[:100]!r}; GET /keys lists what there is")
+        return _identity(row)
 
     async def show(self, reference: str) -> Identity:
         """The live key with this hash, id, name or label. Raises NotFound, and Conflict where a label fits several."""
@@ -166,14 +253,22 @@ class Keys:
 
     # --- helpers ---
 
-    async def _insert(self, identity: Identity) -> None:
+    async def _write(self, identity: Identity, *statements: Statement) -> None:
+        """Write a change of this key, and take all of its secrets into memory as they stand now. Raises Conflict."""
         try:
-            await self._database.write((_INSERT, _values(identity)))
+            await self._database.write(*statements)
         except sqlite3.IntegrityError:
             raise Conflict(
                 f"there is a key named {identity.name!r} already; names are unique among live keys"
             ) from None
-        await self.reload()
+        for *row, deleted in await self._database.all(
+            f"SELECT {_NAMES}, deleted_unix FROM key WHERE id = ?",  # noqa: S608
+            (identity.id,),
+        ):
+            if deleted is None:
+                self._known[row[0]] = _identity(row)
+            else:
+                self._known.pop(row[0], None)
 
     def _new(self, name: str, management: bool, settings: dict[str, Any]) -> tuple[str, Identity]:
         plain = new_key(self._prefix, management=management)
@@ -189,13 +284,16 @@ class Keys:
         )
         return plain, identity
 
-    def _check(self, **settings: Any) -> None:
+    def check(self, *, management: bool, **settings: Any) -> None:
         """The values that the database cannot check. Raises BadRequest with `param`."""
         if unknown := settings.keys() - SETTINGS:
             raise BadRequest(f"a key has no setting {min(unknown)!r}", param=min(unknown))
         name = settings.get("name", "-")
         if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
             raise BadRequest(f"the name of a key has 1 to {LONGEST_NAME} printable characters", param="name")
+        if wrong := settings.get("scopes", frozenset()) - scopes_of(management=management):
+            kind, may = ("a management", "manage") if management else ("an inference", "make calls and read")
+            raise BadRequest(f"{kind} key can only {may}: it cannot have the scope {min(wrong)!r}", param="scopes")
         if (reset := settings.get("limit_reset")) is not None and reset not in RESETS:
             raise BadRequest(f"limit_reset is one of {', '.join(RESETS)}", param="limit_reset")
         if (limit := settings.get("limit")) is not None and not 0 <= limit < 2**62:
@@ -213,6 +311,11 @@ class Keys:
                 raise BadRequest(f"{member} is a number from 0 on, or -1 for none", param=member)
 
 
+def scopes_of(*, management: bool) -> frozenset[str]:
+    """All that a key of this kind can have: who manages cannot make calls, who makes calls cannot manage (but look at its own)."""
+    return MANAGEMENT_SCOPES if management else INFERENCE_SCOPES | {"logs:read"}
+
+
 def new_key(prefix: str, *, management: bool) -> str:
     """A new secret: prefix, kind, version and 32 random bytes as 43 characters."""
     token = base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode()
@@ -227,6 +330,25 @@ def hash_of(key: str) -> str:
 def label_of(key: str) -> str:
     """What may be shown of a key."""
     return f"{key[:12]}...{key[-3:]}"
+
+
+def _note(change: Change | None, action: str, identity: Identity, detail: dict[str, Any]) -> Statement:
+    """The record of a change of this key."""
+    change = change or Change(action=action, target="")
+    told = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in detail.items()}
+    return recorded(msgspec.structs.replace(change, target=identity.hash, detail=told))
+
+
+def _token(last: Identity, rowid: int) -> str:
+    """What stands for the end of a page."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((last.created_unix, rowid))).rstrip(b"=").decode()
+
+
+def _place(token: str) -> tuple[float, int]:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(token + "==="), type=tuple[float, int])
+    except (ValueError, msgspec.MsgspecError):
+        raise BadRequest("this page_token is not one of ours; take next_page_token", param="page_token") from None
 
 
 def _environment_identity(key: str) -> Identity:

@@ -310,4 +310,23 @@ AUDIT = (
     """,
 )
 
-CORE = [Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT), 1)]
+#: keys by page, words of their own, and codes that are exchanged for keys (store/codes.py)
+KEYS = (
+    "ALTER TABLE key ADD COLUMN own_label TEXT",
+    "ALTER TABLE key ADD COLUMN creator_user_id TEXT",
+    "CREATE INDEX key_created ON key (created_unix) WHERE deleted_unix IS NULL AND replaced_unix IS NULL",
+    """
+    CREATE TABLE code (
+        hash TEXT NOT NULL PRIMARY KEY,
+        created_unix REAL NOT NULL,
+        expires_unix REAL NOT NULL,
+        challenge TEXT,
+        method TEXT,
+        granted_by TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        used_unix REAL
+    ) WITHOUT ROWID
+    """,
+)
+
+CORE = [Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT, KEYS), 1)]

@@ -24,6 +24,9 @@ REQUIRED = {
         num_input_audio_prompt num_media_completion num_media_prompt num_search_results origin! preset_id provider_name
         provider_responses router service_tier streamed tokens_completion tokens_prompt total_cost! upstream_id
         upstream_inference_cost usage! user_agent web_search_engine workspace_id""",
+    "CreateKeysData": """byok_usage! byok_usage_daily! byok_usage_monthly! byok_usage_weekly! created_at! creator_user_id disabled!
+        external_user hash! include_byok_in_limit! label! last_used_at limit limit_remaining limit_reset name! updated_at usage!
+        usage_daily! usage_monthly! usage_weekly! workspace_id!""",
     "GetCurrentKeyData": """allowed_data_regions! budgets! byok_usage! byok_usage_daily! byok_usage_monthly! byok_usage_weekly!
         creator_user_id effective_budget free_model_daily_requests! include_byok_in_limit! is_free_tier! is_management_key!
         is_provisioning_key! label! limit limit_remaining limit_reset organization_id rate_limit! usage! usage_daily!

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ...api import Handler, Request, Route
-from ...api.keys import moment
+from ...api.moments import moment
 from ...api.typed import given
 from ...errors import BadRequest, NotFound
 from ...store.presets import Preset, Version

@@ -44,9 +44,9 @@ class Served(Struct, kw_only=True):
 
 
 @contextmanager
-def serving(folder: Path, tables: Mapping[str, Any], *arguments: str, **variables: str) -> Iterator[Served]:
-    """Serve this configuration from a fresh folder."""
-    (folder / "config.toml").write_text(toml(tables))
+def serving(folder: Path, tables: Mapping[str, Any] | str, *arguments: str, **variables: str) -> Iterator[Served]:
+    """Serve this configuration, tables or the text of a file, from a fresh folder."""
+    (folder / "config.toml").write_text(tables if isinstance(tables, str) else toml(tables))
     environ = {name: value for name, value in os.environ.items() if not NOTICED.fullmatch(name)}
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [environ.get("PYTHONPATH"), str(ROOT)]))
     log = folder / "log.txt"

@@ -18,7 +18,7 @@ from router.cli import COMMANDS, main
 from .serving import NOTICED, Served, serving
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/quickstart.md", "docs/clients.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/clients.md", "docs/routing.md")
 URL, KEY = "http://127.0.0.1:8080", "sk-rt-v1-…"
 #: what is typed to get so far: `make run` and `make wheels` are what CI does
 SETUP = ("make ", "pip install", ".venv/bin/pip install", "python3 -m venv")
@@ -48,7 +48,9 @@ def lines_of(block: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("docs"), {"providers": {"echo": {"plugin": "echo"}}}) as served:
+    """The configuration is that of the page about routing, which has all that the others need."""
+    (tables,) = (str(each.values[0]) for each in blocks("toml") if str(each.id).startswith("docs/routing.md"))
+    with serving(tmp_path_factory.mktemp("docs"), tables) as served:
         yield served
 
 
@@ -61,12 +63,23 @@ def run(command: list[str], served: Served, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", [each for each in blocks("python") if not str(each.id).startswith("docs/routing.md")])
 def test_python(served: Served, block: str) -> None:
     """As it stands on the page, with another address and a real key."""
     code = block.replace(URL, served.url).replace(KEY, served.key)
 
     assert run([sys.executable, "-W", "ignore", "-c", code], served).strip()
+
+
+def test_python_of_the_page_about_routing(served: Served) -> None:
+    """Its examples go on from each other; each prints what the remark behind its `print` says."""
+    code = "\n".join(str(each.values[0]) for each in blocks("python") if str(each.id).startswith("docs/routing.md"))
+
+    printed = run(
+        [sys.executable, "-W", "ignore", "-c", code.replace(URL, served.url).replace(KEY, served.key)], served
+    )
+
+    assert printed.split() == " ".join(re.findall(r"^ *print\(.*\)  # (.+)$", code, re.MULTILINE)).split()
 
 
 CURLS = [

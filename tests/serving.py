@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: what a router would take notice of in the environment
 NOTICED = re.compile(r".*_API_KEY|ROUTER_.*|NO_COLOR|HF_TOKEN", re.IGNORECASE)
 STOP_S = 15
+RELOADED = "the configuration was reloaded"
 
 
 class Served(Struct, kw_only=True):
@@ -33,6 +36,15 @@ class Served(Struct, kw_only=True):
     folder: Path
     log: Path
     process: subprocess.Popen[str]
+
+    def reload(self) -> None:
+        """Let it read its configuration again, and wait until it has."""
+        before = self.log.read_text().count(RELOADED)
+        self.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + STOP_S
+        while self.log.read_text().count(RELOADED) == before:
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.02)
 
     def stop(self) -> str:
         """End it; what it printed behind its first keys."""

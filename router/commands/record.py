@@ -86,7 +86,7 @@ async def _provider(args: argparse.Namespace) -> Provider:
     if provider is None:
         names = ", ".join(sorted(found.made.ready)) or "none"
         raise CommandError(f"no provider {args.provider!r} is configured; there are: {names}")
-    if type(provider).send is not Provider.send:
+    if provider.url("/").scheme not in ("http", "https"):
         raise CommandError(f"{args.provider} has no upstream that could be recorded")
     if not provider.credentials:
         raise CommandError(f"{args.provider} has no credentials; set api_key in [providers.{args.provider}]")

@@ -30,6 +30,7 @@ from .errors import (
     UpstreamUnavailable,
 )
 from .events import (
+    CONTENT_EVENTS,
     Choice,
     Event,
     Finish,
@@ -77,6 +78,7 @@ __version__ = "1.0.0"
 
 __all__ = [
     "API",
+    "CONTENT_EVENTS",
     "AnyPart",
     "Attempt",
     "Audio",

@@ -45,7 +45,7 @@ class Compression:
         """Let routing choose models for which the prompt is too long."""
         call.head.compress = any(each["id"] == ID for each in call.head.plugins)
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def router_transform(self, call: Call) -> Transform | None:
         """Nothing where the prompt fits the model that is asked first."""
         if not call.head.compress:
@@ -53,10 +53,13 @@ class Compression:
         model = call.plan.candidates[0].endpoint.model
         answer = call.head.max_tokens or min(model.max_output or ANSWER_TOKENS, ANSWER_TOKENS)
         room = int(max(model.context_length - answer, model.context_length // 2) * MARGIN)
-        if not model.context_length or call.head.prompt_tokens <= room:
+        # How long a prompt is whose files become text is known only then.
+        if not model.context_length or (call.head.prompt_tokens <= room and not call.head.converts):
             return None
 
         async def shorten(request: ChatRequest) -> ChatRequest:
+            if call.head.prompt_tokens <= room:
+                return request
             overhead = sum(len(tool.parameters or b"") + len(tool.description or "") for tool in request.tools)
             messages = middle_out(request.messages, room - overhead // CHARS_PER_TOKEN)
             left_out = len(request.messages) - len(messages)

@@ -68,6 +68,7 @@ from .model import (
     ToolChoice,
     ToolResult,
     Video,
+    WebSearch,
 )
 from .openai_compatible import OpenAICompatible
 from .prices import Price, PriceOverride, Usage
@@ -160,6 +161,7 @@ __all__ = [
     "UpstreamUnavailable",
     "Usage",
     "Video",
+    "WebSearch",
     "error_of",
     "hookimpl",
     "load_catalogue",

@@ -204,6 +204,16 @@ class ReasoningConfig(Struct, kw_only=True):
         return not self.off and bool(self.effort or self.max_tokens or self.enabled)
 
 
+class WebSearch(Struct, kw_only=True):
+    """The model may search the web, by its provider's own means. Bounds hold as far as the provider has such; `user_location` has the
+    members city, region, country and timezone."""
+
+    max_uses: int | None = None
+    include_domains: list[str] = field(default_factory=list)
+    exclude_domains: list[str] = field(default_factory=list)
+    user_location: dict[str, str] | None = None
+
+
 class ChatRequest(Struct, kw_only=True):
     """A request for a generation, whatever the surface it came by.
 
@@ -241,6 +251,7 @@ class ChatRequest(Struct, kw_only=True):
     verbosity: str | None = None
     service_tier: str | None = None
     cache_control: Raw | None = None
+    web_search: WebSearch | None = None
     extra: dict[str, Raw] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 

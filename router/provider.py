@@ -267,6 +267,10 @@ class Provider:
         """True for URLs that the upstream reads itself, though `fetches` names the kind of their part. Pure."""
         return False
 
+    def searches(self, model: str) -> bool:
+        """True where the upstream searches the web itself for this model, if `ChatRequest.web_search` asks for it. Pure."""
+        return False
+
     async def count_tokens(self, request: ChatRequest, credential: Credential) -> int | None:
         """How many tokens the prompt of this request has, by the upstream's own count (`exchange` asks it). Raises UpstreamError.
 

@@ -56,7 +56,10 @@ class Relay:
             request.max_tokens = model.max_output
         if provider.fetches and not call.dry:
             request = await self._fetcher.inline(request, provider.fetches, provider.reads)
-        outgoing = provider.encode(request)
+        unsearched = request.web_search is not None and not provider.searches(model.id)
+        outgoing = provider.encode(replace(request, web_search=None) if unsearched else request)
+        if unsearched:
+            outgoing.dropped = [*outgoing.dropped, "web_search"]
         call.dropped, call.warnings = outgoing.dropped, [*call.head.warnings, *outgoing.warnings]
         return outgoing
 

@@ -29,6 +29,7 @@ from ..model import (
     ToolChoice,
     ToolResult,
     Video,
+    WebSearch,
 )
 from ..openai_words import effort_of
 from ..wire import openai as wire
@@ -73,6 +74,7 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
         told["tools"] = list(_tools(request, provider))
     if request.tool_choice is not None and told.get("tools"):
         told["tool_choice"] = _tool_choice(request.tool_choice)
+    told |= _search(request.web_search)
     if request.response_format is not None:
         told["response_format"] = _response_format(request.response_format)
     if request.reasoning is not None:
@@ -88,6 +90,14 @@ def body(request: ChatRequest, provider: OpenAICompatible) -> tuple[dict[str, An
     provider.adapt(told, request.model)
     dropped += sorted(before - told.keys())
     return told, dropped, warnings
+
+
+def _search(wanted: WebSearch | None) -> dict[str, Any]:
+    """OpenAI's chat has a place for where the user is, and for none of the bounds."""
+    if wanted is None:
+        return {}
+    place = wanted.user_location
+    return {"web_search_options": {"user_location": {"type": "approximate", "approximate": place}} if place else {}}
 
 
 def _user(request: ChatRequest) -> dict[str, str]:

@@ -71,6 +71,12 @@ class Anthropic(Provider):
             outgoing.headers["anthropic-beta"] = encode.joined(self._betas, outgoing.headers["anthropic-beta"])
         return outgoing
 
+    def searches(self, model: str) -> bool:
+        """Claude does, since 3.5."""
+        return not model.startswith(
+            ("claude-2", "claude-instant", "claude-3-opus", "claude-3-sonnet", "claude-3-haiku")
+        )
+
     def encode(self, request: ChatRequest) -> Outgoing:
         """The Messages body."""
         return encode.outgoing(request, max_output=self._max_output.get(request.model, 0), betas=self._betas)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from router import ChatRequest, File, Outgoing, ResponseFormat, Tool, ToolResult
+from router import ChatRequest, File, Outgoing, ResponseFormat, Tool, ToolResult, WebSearch
 
 from .blocks import FAMILY, Block
 from .names import JSON_OUTPUT, upstream_name
@@ -126,10 +126,28 @@ def _tools(request: ChatRequest, can: Traits, talk: Conversation, out: Outgoing)
             tools.append(tool.server)
         else:
             out.warnings.append(f"the tool {tool.name!r} is not one that Anthropic runs: left out")
+    if request.web_search is not None and all(tool.name != "web_search" for tool in request.tools):
+        tools.append(_search(request.web_search, out))
     if not tools:
         # A conversation with calls in it is refused without any tool.
         tools = [{"name": name, "input_schema": as_object(None)} for name in talk.called]
     return tools
+
+
+def _search(wanted: WebSearch, out: Outgoing) -> Block:
+    """Anthropic's own search; it takes one list of domains or the other."""
+    made: Block = {"type": "web_search_20250305", "name": "web_search"}
+    if wanted.max_uses:
+        made["max_uses"] = wanted.max_uses
+    if wanted.include_domains:
+        made["allowed_domains"] = wanted.include_domains
+        if wanted.exclude_domains:
+            out.dropped.append("exclude_domains")
+    elif wanted.exclude_domains:
+        made["blocked_domains"] = wanted.exclude_domains
+    if wanted.user_location:
+        made["user_location"] = {"type": "approximate", **wanted.user_location}
+    return made
 
 
 def _tool(tool: Tool, can: Traits) -> Block:

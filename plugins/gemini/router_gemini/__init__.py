@@ -67,6 +67,15 @@ class Gemini(Provider):
         """Google's header."""
         return {"x-goog-api-key": key} if key else {}
 
+    def searches(self, model: str) -> bool:
+        """Gemini does, since 2.0; what makes pictures or sound does not."""
+        return (
+            model.startswith("gemini-")
+            and not model.startswith("gemini-1")
+            and "-tts" not in model
+            and "-image" not in model
+        )
+
     def encode(self, request: ChatRequest) -> Outgoing:
         """generateContent, or its stream."""
         encoded = encode.generate_body(request, self._file_uri)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from router import ChatRequest, ResponseFormat, ToolChoice
+from router import ChatRequest, ResponseFormat, ToolChoice, WebSearch
 from router import Tool as HubTool
 from router.wire.gemini import (
     FunctionCallingConfig,
@@ -184,13 +184,29 @@ def _instruction(form: ResponseFormat) -> str:
 
 def _tools(request: ChatRequest, functions: list[FunctionDeclaration | Raw], body: Request, encoded: Encoded) -> None:
     declared = [Tool(function_declarations=functions)] if functions else []
-    body.tools = [*declared, *_server_tools(request, encoded)] or None
+    own = _server_tools(request, encoded)
+    if request.web_search is not None and functions:
+        encoded.dropped.append("web_search")
+        encoded.warnings.append("web: Gemini does not search where there are tools of the client")
+    elif request.web_search is not None:
+        own.append(_SEARCH)
+        _bounds(request.web_search, encoded)
+    body.tools = [*declared, *own] or None
     if functions and request.tool_choice is not None:
         body.tool_config = ToolConfig(function_calling_config=_choice(request.tool_choice))
     if functions and request.parallel_tool_calls is False:
         encoded.dropped.append("parallel_tool_calls")
     if any(tool.cache_control is not None for tool in request.tools):
         encoded.dropped.append("cache_control")
+
+
+_SEARCH = Raw(b'{"googleSearch":{}}')
+
+
+def _bounds(wanted: WebSearch, encoded: Encoded) -> None:
+    """Google's search takes none."""
+    names = ("max_uses", "include_domains", "exclude_domains", "user_location")
+    encoded.dropped += [name for name in names if getattr(wanted, name)]
 
 
 def _function(tool: HubTool, model: Traits, family: str) -> FunctionDeclaration | Raw:

@@ -59,6 +59,10 @@ class OpenAI(OpenAICompatible):
         """A new, dated or fine-tuned model: what its family takes."""
         return Model(id=id, name=id, parameters=sorted(parameters_of(id)), reasoning=reasons(id), tokenizer="GPT")
 
+    def searches(self, model: str) -> bool:
+        """In chat completions only those models do that always do."""
+        return "-search-" in model
+
     def relays(self, dialect: str, candidate: Candidate) -> bool:
         """Not all models have all three APIs."""
         match dialect:

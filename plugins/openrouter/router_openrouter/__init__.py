@@ -102,6 +102,10 @@ class OpenRouter(OpenAICompatible):
 
     # --- requests ---
 
+    def searches(self, model: str) -> bool:
+        """OpenRouter does it for all."""
+        return True
+
     def relays(self, dialect: str, candidate: Candidate) -> bool:
         """Anthropic's clients are relayed to Claude: other models' thinking fits into chat completions only."""
         if dialect == "anthropic.messages":
@@ -118,6 +122,10 @@ class OpenRouter(OpenAICompatible):
     def body(self, request: ChatRequest) -> tuple[dict[str, Any], list[str], list[str]]:
         """The body with the preferences."""
         told, dropped, warnings = super().body(request)
+        if (wanted := request.web_search) is not None:
+            told.pop("web_search_options", None)
+            names = ("max_uses", "include_domains", "exclude_domains", "user_location")
+            told["plugins"] = [{"id": "web"} | {name: value for name in names if (value := getattr(wanted, name))}]
         return told | ({"provider": self.settings.provider} if self.settings.provider else {}), dropped, warnings
 
     # --- answers ---

@@ -28,6 +28,7 @@ from router import (
     Text,
     TextDelta,
     Usage,
+    WebSearch,
     hookimpl,
 )
 
@@ -138,7 +139,9 @@ class Web:
         if place is None:
             return request
         question = request.messages[place].text
-        urls = urls_in(question)
+        urls = [] if visit.options.engine == "native" else urls_in(question)
+        if not urls and self._leaves(visit):
+            return self._left(call, visit, request)
         if urls:
             visit.sources = await self._named(call, urls)
         else:
@@ -148,6 +151,46 @@ class Web:
         text = prompt_of(visit.sources, prompt, time.strftime("%Y-%m-%d", time.gmtime()))
         call.head.prompt_tokens += len(text) // CHARS_PER_TOKEN
         return replace(request, messages=_with_text(request.messages, place, text))
+
+    def _leaves(self, visit: Visit) -> bool:
+        """Is searching the upstream's business? Also where it is nobody else's."""
+        asked = visit.options.engine
+        return asked == "native" or (asked in (None, "auto") and self.settings.engine in ("", "native"))
+
+    def _left(self, call: Call, visit: Visit, request: ChatRequest) -> ChatRequest:
+        """Let the upstream search, and ask only those that can. Raises NotImplementedHere where none can."""
+        candidates = call.plan.candidates
+        able = [each for each in candidates if each.provider.searches(each.endpoint.model.id)]
+        if not able:
+            raise NotImplementedHere(
+                "the question names no URL, so the web would have to be searched: the providers of this model do not do that "
+                "themselves, and no engine for it is set up here; set [plugins.web] engine and base_url, or name the page to read",
+                code="not_configured",
+                param="plugins",
+            )
+        call.plan.filtered += [
+            {"endpoint": f"{each.endpoint.tag}: {each.endpoint.model_id}", "reason": "web: it does not search"}
+            for each in candidates
+            if not each.provider.searches(each.endpoint.model.id)
+        ]
+        call.plan.candidates = able
+        call.pipeline.append(
+            {
+                "type": "plugin",
+                "name": ID,
+                "summary": "left to the provider",
+                "data": {"engine": "native", "searches": 0},
+            }
+        )
+        options = visit.options
+        location = {name: value for name, value in (options.user_location or {}).items() if value and name != "type"}
+        wanted = WebSearch(
+            max_uses=options.max_uses,
+            include_domains=options.include_domains,
+            exclude_domains=options.exclude_domains,
+            user_location=location or None,
+        )
+        return replace(request, web_search=wanted)
 
     async def _named(self, call: Call, urls: list[str]) -> list[Source]:
         """The pages that a message names."""
@@ -159,13 +202,6 @@ class Web:
     async def _searched(self, visit: Visit, question: str) -> list[Source]:
         """What the engine finds; of the first results the pages themselves."""
         settings, options = self.settings, visit.options
-        if not settings.engine:
-            raise NotImplementedHere(
-                "the question names no URL, so the web would have to be searched, and no engine for that is set up here: "
-                "set [plugins.web] engine and base_url, or name the page to read",
-                code="not_configured",
-                param="plugins",
-            )
         count = min(options.max_results or settings.max_results, MOST_RESULTS)
         filtered = bool(options.include_domains or options.exclude_domains)
         found = await search(self._session, settings, question_of(question), MOST_RESULTS if filtered else count)

@@ -21,7 +21,7 @@ PICODOLLARS = 10**12
 class WebSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     """`[plugins.web]`. Without an engine only the pages are read that a message names."""
 
-    engine: Literal["", "searxng", "brave", "tavily"] = ""
+    engine: Literal["", "searxng", "brave", "tavily", "native"] = ""
     base_url: str = ""
     api_key: str = ""
     max_results: Annotated[int, Meta(ge=1, le=20)] = 5
@@ -35,7 +35,7 @@ class WebSettings(Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError where the values do not fit together."""
-        if self.engine and not self.place.startswith(("http://", "https://")):
+        if self.engine in PLACES and not self.place.startswith(("http://", "https://")):
             raise ValueError(f"base_url: the engine {self.engine} needs its http or https address")
         if self.engine in ("brave", "tavily") and not self.api_key:
             raise ValueError(f"api_key: the engine {self.engine} needs one")
@@ -65,6 +65,8 @@ class Options(Struct, kw_only=True):
     search_prompt: Annotated[str, Meta(max_length=20_000)] | None = None
     include_domains: list[str] = field(default_factory=list)
     exclude_domains: list[str] = field(default_factory=list)
+    max_uses: Annotated[int, Meta(ge=1)] | None = None
+    user_location: dict[str, str | None] | None = None
 
 
 def options_of(entry: Mapping[str, Any], settings: WebSettings) -> Options:
@@ -74,9 +76,9 @@ def options_of(entry: Mapping[str, Any], settings: WebSettings) -> Options:
     except msgspec.ValidationError as error:
         raise BadRequest(f"plugins: web: {error}", param="plugins") from None
     engine = options.engine
-    if engine in (None, "auto", settings.engine):
+    if engine in (None, "auto", "native", settings.engine):
         return options
-    if engine in PLACES or engine in FOREIGN or engine == "native":
+    if engine in PLACES or engine in FOREIGN:
         there = f"{settings.engine!r} is" if settings.engine else "none is"
         raise NotImplementedHere(
             f"the search engine {engine!r} is not set up here, {there}; leave `engine` out or set [plugins.web] engine",

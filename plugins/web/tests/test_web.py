@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 
 from router import Attempt, Call, hookimpl
 from router.settings import EndpointSettings, FetchSettings, ModelSettings, PriceSettings, SettingsError
-from router.testing import FakeUpstream, Running, sse_answer
+from router.testing import FakeUpstream, Running, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
 PAGES = {
@@ -393,3 +393,82 @@ async def test_pages_are_read_at_the_same_time(start: Start, net: Net) -> None:
     assert answer.status == 200
     assert "621" in net.prompted[0]
     assert "301" in net.prompted[0]
+
+
+ANTHROPIC = {"city": "Oslo", "type": "approximate"}
+NATIVE = {
+    "anthropic": (
+        "claude-sonnet-4-5",
+        {"include_domains": ["a.example"], "max_uses": 2, "user_location": ANTHROPIC},
+        lambda body: body["tools"],
+        [
+            {
+                "type": "web_search_20250305",
+                "name": "web_search",
+                "max_uses": 2,
+                "allowed_domains": ["a.example"],
+                "user_location": {"type": "approximate", "city": "Oslo"},
+            }
+        ],
+    ),
+    "gemini": ("gemini-2.5-flash", {}, lambda body: body["tools"], [{"googleSearch": {}}]),
+    "openai": (
+        "gpt-4o-search-preview",
+        {"user_location": {"country": "NO"}},
+        lambda body: body["web_search_options"],
+        {"user_location": {"type": "approximate", "approximate": {"country": "NO"}}},
+    ),
+    "openrouter": (
+        "some/model",
+        {"exclude_domains": ["b.example"]},
+        lambda body: body["plugins"],
+        [{"id": "web", "exclude_domains": ["b.example"]}],
+    ),
+}
+
+
+@pytest.mark.parametrize("plugin", NATIVE)
+@pytest.mark.parametrize("engine", [None, "native"], ids=["nothing else there", "asked for"])
+async def test_a_provider_that_searches_itself_is_left_to(
+    start: Start, upstream: FakeUpstream, plugin: str, engine: str | None
+) -> None:
+    upstream.will(json_answer({}, status=400))
+    model, wanted, sent, expected = NATIVE[plugin]
+    router = await start(
+        providers={"up": {"plugin": plugin, "base_url": upstream.url, "api_key": "k", "unknown_models": True}},
+        plugin_tables={"web": {}},
+    )
+
+    await router.post(
+        "/v1/chat/completions", ask("news?", model=f"up/{model}", plugins=[{"id": "web", "engine": engine, **wanted}])
+    )
+
+    assert len(upstream.asked) == 1
+    assert sent(upstream.asked[0].body) == expected
+
+
+async def test_only_providers_that_search_are_asked(start: Start, upstream: FakeUpstream) -> None:
+    upstream.will(json_answer({}, status=400))
+    common = {"base_url": upstream.url, "api_key": "k", "unknown_models": True}
+    endpoints = [
+        EndpointSettings(provider="plain", model="m", priority=1),
+        EndpointSettings(provider="claude", model="claude-sonnet-4-5"),
+    ]
+    router = await start(
+        providers={"plain": {"plugin": "openai-compatible", **common}, "claude": {"plugin": "anthropic", **common}},
+        models={"own/m": ModelSettings(endpoints=endpoints)},
+        plugin_tables={"web": {"engine": "native"}},
+    )
+
+    await router.post("/v1/chat/completions", ask("news?", model="own/m:online", plugins=[]))
+
+    assert [each.path for each in upstream.asked] == ["/v1/messages"]
+
+
+async def test_a_provider_that_does_not_search_is_not_told_to(start: Start, net: Net) -> None:
+    router = await started(start, net, engine="native")
+
+    answer = await router.post("/v1/chat/completions", ask("news?"))
+
+    assert (answer.status, (await answer.json())["error"]["code"]) == (501, "not_configured")
+    assert not net.fake.asked

@@ -47,7 +47,7 @@ def _chat(body: Any) -> Seen:
     return Seen(
         texts=[part["text"] for part in parts if part["type"] == "text"],
         tools={each["name"]: each.get("parameters", {}) for each in functions},
-        forced=choice["function"]["name"] if isinstance(choice, dict) else "",
+        forced=choice["function"]["name"] if isinstance(choice, dict) else _only(functions, choice == "required"),
         results=[_bare(_text(each["content"])) for each in body["messages"] if each["role"] == "tool"],
         images=[part["image_url"]["url"] for part in parts if part["type"] == "image_url"],
         schema=body.get("response_format", {}).get("json_schema", {}).get("schema"),
@@ -63,7 +63,7 @@ def _input(body: Any) -> Seen:
     return Seen(
         texts=[part["text"] for part in parts if "text" in part],
         tools={tool["name"]: tool["parameters"] for tool in body.get("tools", ())},
-        forced=choice["name"] if isinstance(choice, dict) else "",
+        forced=choice["name"] if isinstance(choice, dict) else _only(body.get("tools"), choice == "required"),
         results=[_bare(_text(item["output"])) for item in items if item.get("type") == "function_call_output"],
         images=[part["image_url"] for part in parts if part["type"] == "input_image"],
         schema=body.get("text", {}).get("format", {}).get("schema"),
@@ -74,11 +74,12 @@ def _input(body: Any) -> Seen:
 def _messages(body: Any) -> Seen:
     blocks = [block for message in body["messages"] for block in _listed(message["content"])]
     wanted = body.get("output_config", {}).get("format") or body.get("output_format") or {}
+    choice = body.get("tool_choice", {})
     sources = [block["source"] for block in blocks if block["type"] == "image"]
     return Seen(
         texts=[block["text"] for block in blocks if block["type"] == "text"],
         tools={tool["name"]: tool["input_schema"] for tool in body.get("tools", ())},
-        forced=body.get("tool_choice", {}).get("name", ""),
+        forced=choice.get("name") or _only(body.get("tools"), choice.get("type") == "any"),
         results=[_bare(_text(block["content"])) for block in blocks if block["type"] == "tool_result"],
         images=[f"data:{source['media_type']};base64,{source['data']}" for source in sources],
         schema=wanted.get("schema"),
@@ -91,7 +92,7 @@ def _contents(path: str, body: Any) -> Seen:
     config = body.get("generationConfig", {})
     calling = body.get("toolConfig", {}).get("functionCallingConfig", {})
     declared = [each for tool in body.get("tools", ()) for each in tool.get("functionDeclarations", ())]
-    allowed = calling.get("allowedFunctionNames") or [""]
+    allowed = calling.get("allowedFunctionNames") or [_only(declared, calling.get("mode") == "ANY")]
     inline = [part["inlineData"] for part in parts if "inlineData" in part]
     return Seen(
         texts=[part["text"] for part in parts if "text" in part],
@@ -102,6 +103,11 @@ def _contents(path: str, body: Any) -> Seen:
         schema=config.get("responseJsonSchema") or config.get("responseSchema"),
         stream=":streamGenerateContent" in path,
     )
+
+
+def _only(tools: Any, must: bool) -> str:
+    """The name of the only tool there is, where one must be called."""
+    return str(tools[0]["name"]) if must and len(tools or ()) == 1 else ""
 
 
 def _told(texts: list[str]) -> Any:

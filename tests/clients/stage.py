@@ -1,12 +1,14 @@
 """A router, and behind it models that follow simple rules, for clients that run in another environment than ours.
 
-`python -m tests.clients.stage` prints one line of JSON (`url`, `key`, `upstream`, `models`) and serves until its standard input ends.
-The models answer by what reached them, so a client's answer shows what became of its request:
+`python -m tests.clients.stage` prints one line of JSON (`url`, `key`, `upstream`, `models`) and serves until its standard input
+ends; the clients of tests/node get the same models in a process of pytest's. The models answer by what reached them, so a client's
+answer shows what became of its request:
 
 - a request with pictures is told their type and size, one with results of tools is told the results;
-- a request with tools calls the first of them (or the one that it must) twice, for two cities; with a schema it gets JSON after it;
-- `fail with 429` (or another status) in the last words fails like this; `tell at length NAME` is a stream of half a minute, and
-  `GET /left/NAME` of the upstream says whether its reader has gone.
+- a request with tools calls each of them, the only one twice, for two cities, and the one that it must once; with a schema it gets
+  JSON after it;
+- `fail with 429` (or another status) in the last words fails like this, `fail in the middle` after two words; `tell at length NAME`
+  is a stream of half a minute, and `GET /left/NAME` of the upstream says whether its reader has gone.
 """
 
 from __future__ import annotations
@@ -21,15 +23,18 @@ from typing import Any
 
 from aiohttp import web
 
+from router.testing import sse_answer
 from router.testing.upstream import Handler
-from tests.node.responses import Responses
 from tests.serving import serving, upstream_in_a_thread
 
 from .families import FAMILIES, Answer, Family, ToolCall
 from .reading import Seen, read
+from .responses import Responses
 
 WORDS = ("Hei", ", Ås", "! 🌍")
 CITIES = ("Oslo", "Ås 🌧")
+REFUSAL = "not like this, says the model"
+COMPLAINT = "out of breath"
 #: for clients that try again, whatever they are told, it should not be long
 WAIT_S = 1
 LONG = Answer(words=("word ",) * 600)
@@ -89,9 +94,18 @@ def family_of(path: str) -> Family:
 def by_rule(family: Family, seen: Seen) -> Handler:
     """How this request is answered."""
     if told := re.search(r"fail with (\d+)", seen.last):
-        return family.fails(int(told[1]), "not like this", headers={"retry-after": str(WAIT_S)})
+        return family.fails(int(told[1]), REFUSAL, headers={"retry-after": str(WAIT_S)})
+    if "fail in the middle" in seen.last:
+        return sse_answer([*two_words(family), family.failing(COMPLAINT)])
     answer = Answer(words=words(seen), calls=() if seen.results else calls(seen))
     return family.streamed(answer) if seen.stream else family.plain(answer)
+
+
+def two_words(family: Family) -> list[bytes]:
+    """The beginning of a stream."""
+    frames = family.frames(Answer(words=WORDS))
+    second = json.dumps(WORDS[1])[1:-1].encode()
+    return frames[: next(number for number, frame in enumerate(frames, 1) if second in frame)]
 
 
 def words(seen: Seen) -> tuple[str, ...]:
@@ -115,14 +129,15 @@ def described(image: str) -> str:
 
 
 def calls(seen: Seen) -> list[ToolCall]:
-    """One call for each city, or a single one where the arguments are the answer."""
-    if not seen.tools:
-        return []
-    name = seen.forced or next(iter(seen.tools))
-    schema = seen.tools[name]
-    cities = CITIES[:1] if seen.forced else CITIES
-    made = [sample(schema, schema, city) for city in cities]
-    return [ToolCall(f"call_{number}", name, arguments) for number, arguments in enumerate(made, 1)]
+    """One call for each city, or one of each tool; a single one where its arguments are the answer."""
+    names = [seen.forced] if seen.forced else list(seen.tools)
+    asked = [(name, CITIES[-1]) for name in names]
+    if len(names) == 1:
+        asked = [(names[0], city) for city in (CITIES[:1] if seen.forced else CITIES)]
+    return [
+        ToolCall(f"call_{number}", name, sample(seen.tools[name], seen.tools[name], city))
+        for number, (name, city) in enumerate(asked, 1)
+    ]
 
 
 def sample(schema: Any, root: Any, city: str) -> Any:

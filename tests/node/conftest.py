@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.stage import Models
 from tests.serving import ROOT, serving, upstream_in_a_thread
 
 from . import stage
@@ -49,7 +50,7 @@ Outcomes = dict[tuple[str, str, str], Outcome]
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The scene, as the clients are told it, while it stands."""
     with upstream_in_a_thread() as upstream:
-        upstream.will(stage.Model().answer)
+        upstream.will(Models().answer)
         tables = {"providers": stage.providers(upstream)}
         with serving(tmp_path_factory.mktemp("served"), tables) as served:
             yield json.dumps(stage.scene(served, upstream))

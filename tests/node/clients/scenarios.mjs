@@ -35,9 +35,9 @@ export const TOOLS = [
   { name: "get_weather", description: "The weather of a city.", schema: CITY },
   { name: "now", description: "What time it is.", schema: NOTHING },
 ];
-// a name that nobody has asked for yet
+// model and prompt, with names that nobody has asked for yet
 let asked = Date.now();
-const fresh = (model) => model.replace("*", () => (asked += 1));
+const fresh = (place) => place.map((each) => each.replace("*", () => (asked += 1)));
 // what a tool says; the number is that of the call
 export const result = (number) => `result ${number}`;
 
@@ -82,24 +82,24 @@ const FEATURES = {
     refused(surface, () => surface.plain(family.model, "Hello", { key: `${scene.key}x` }), { status: 401, says: "key" }),
 
   "unknown model": (surface, family) =>
-    refused(surface, () => surface.plain(fresh(family.missing), "Hello", {}), { status: 404, says: "model" }),
+    refused(surface, () => surface.plain(...fresh(family.missing), {}), { status: 404, says: "model" }),
 
   "bad request": (surface, family) =>
-    refused(surface, () => surface.plain(fresh(family.refused), "Hello", {}), { status: 400, says: family.refusal }),
+    refused(surface, () => surface.plain(...fresh(family.refused), {}), { status: 400, says: family.refusal }),
 
   "busy upstream": (surface, family) =>
-    refused(surface, () => surface.plain(fresh(family.busy), "Hello", {}), { status: 429, retryAfter: family.retry_after }),
+    refused(surface, () => surface.plain(...fresh(family.busy), {}), { status: 429, retryAfter: family.retry_after }),
 
   // An error where a stream was wanted is no stream: the SDK must see the status all the same.
   "busy upstream, streamed": (surface, family) =>
-    refused(surface, () => surface.stream(fresh(family.busy), "Hello", { heard: () => {} }), { status: 429 }),
+    refused(surface, () => surface.stream(...fresh(family.busy), { heard: () => {} }), { status: 429 }),
 
   // Nobody may take what came before for a whole answer.
   "broken stream": async (surface, family) => {
     const words = [];
     let thrown;
     const heard = (word) => words.push(word);
-    await surface.stream(fresh(family.broken), "Hello, Ås! 🌍", { heard }).catch((error) => {
+    await surface.stream(...fresh(family.broken), { heard }).catch((error) => {
       thrown = error;
     });
     if (!thrown) throw new Error(`${words.join("")} was taken for a whole answer`);
@@ -108,21 +108,22 @@ const FEATURES = {
     if (!told(thrown).includes(complaint)) throw thrown;
   },
 
-  // the upstream would go on for a minute
+  // the upstream would go on for half a minute
   cancel: async (surface, family) => {
-    const before = await left();
+    const [model, prompt] = fresh(family.slow);
+    const name = prompt.split(" ").at(-1);
     const controller = new AbortController();
     let words = 0;
     const heard = () => {
       words += 1;
       controller.abort();
     };
-    await surface.stream(fresh(family.slow), "Hello", { signal: controller.signal, heard }).catch((error) => {
+    await surface.stream(model, prompt, { signal: controller.signal, heard }).catch((error) => {
       if (!controller.signal.aborted) throw error;
     });
     const started = performance.now();
     if (words === 0) throw new Error("nothing was heard");
-    while ((await left()) === before) {
+    while (!(await left(name))) {
       if (performance.now() - started > LEFT_MS) throw new Error("the upstream is still at it");
       await sleep(20);
     }
@@ -221,7 +222,7 @@ async function refused(surface, ask, { status, says, retryAfter }) {
 // what an error says, wherever it says it
 const told = (error) => `${error?.message ?? JSON.stringify(error)} ${error?.cause ? told(error.cause) : ""}`;
 
-const left = async () => Number(await (await fetch(`${scene.upstream}/left`)).text());
+const left = async (name) => (await fetch(`${scene.upstream}/left/${name}`)).json();
 
 function expectTokens(family, input, output) {
   if (family.tokens) return expect("tokens", [input, output], family.tokens);

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from router.testing import Asked
-from tests.clients.families import CACHED, CREATED, INPUT, OUTPUT, THOUGHT, Answer, OpenAI, Sent, ToolCall
+
+from .families import CACHED, CREATED, INPUT, OUTPUT, THOUGHT, Answer, OpenAI, Sent, ToolCall
 
 USAGE = {
     "input_tokens": INPUT,

@@ -11,20 +11,18 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from . import logs
 from .api import PREFIXES, Request, Route, google, json_response, typed
 from .api import routes as api_routes
-from .builtin.explain.endpoints import Asked, asked
+from .builtin.explain.endpoints import split
 from .call import Call, wants_number_codes
 from .dialects import envelopes
 from .dialects.base import Dialect
 from .dialects.base import Path as DialectPath
 from .dialects.gemini_embeddings import ALL_METHODS
-from .dialects.openai_chat.peek import read_members
 from .errors import (
     BadRequest,
     ClientTimeout,
@@ -122,7 +120,7 @@ def _explaining_handler(server: Server) -> Callable[[web.Request], Awaitable[web
 
     async def handle(request: web.Request) -> web.StreamResponse:
         identity = await server.identify(request, "inference")
-        body, there = _split(server, await read_body(request, _max_body(server)))
+        body, there = split(server.dialects, await read_body(request, _max_body(server)))
         call = server.call(request, there.dialect, there.operation)
         call.identity, call.presented = identity, None
         call.path, call.asked_path, call.dry = there.values, there.path, True
@@ -136,17 +134,6 @@ def _explaining_handler(server: Server) -> Callable[[web.Request], Awaitable[web
         return sink.response or web.Response(status=499)
 
     return handle
-
-
-def _split(server: Server, body: bytes) -> tuple[bytes, Asked]:
-    """The body that is meant for the endpoint, and the endpoint. Raises BadRequest."""
-    members = read_members(body)
-    raw = members.pop("endpoint", None)
-    try:
-        endpoint = "chat/completions" if raw is None else msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
-        raise BadRequest("endpoint must be a string, such as /v1/messages", param="endpoint") from None
-    return body if raw is None else msgspec.json.encode(members), asked(server.dialects, endpoint)
 
 
 async def _ready(body: bytes) -> bytes:

@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "validate configuration, plugins and database, list the providers",
     "keys": "make, list and change keys",
     "models": "list the models that can be asked for",
+    "explain": "say where a request would go, and why",
     "providers": "list the configured upstreams",
     "plugins": "list the plugins that are installed",
     "simulate": "price the logged calls again under another policy",

@@ -8,9 +8,13 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import msgspec
+
 from ...dialects.base import Dialect
+from ...dialects.openai_chat.peek import read_members
 from ...errors import BadRequest
 
+DEFAULT = "chat/completions"
 #: a variable in the path of a route: its name and what it matches
 VARIABLE = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
@@ -22,6 +26,17 @@ class Asked(NamedTuple):
     operation: str
     path: str
     values: dict[str, str]
+
+
+def split(dialects: Iterable[Dialect], body: bytes) -> tuple[bytes, Asked]:
+    """A body with a member `endpoint`: what is meant for that endpoint, and the endpoint. Raises BadRequest."""
+    members = read_members(body)
+    raw = members.pop("endpoint", None)
+    try:
+        endpoint = DEFAULT if raw is None else msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        raise BadRequest("endpoint must be a string, such as /v1/messages", param="endpoint") from None
+    return body if raw is None else msgspec.json.encode(members), asked(dialects, endpoint)
 
 
 def asked(dialects: Iterable[Dialect], endpoint: str) -> Asked:

@@ -37,7 +37,9 @@ async def translated(server: Server, call: Call, candidate: Candidate) -> dict[s
 
 
 def _body(outgoing: Outgoing, candidate: Candidate) -> Any:
-    """JSON as such, anything else by its size."""
+    """JSON as such, anything else by its size; None for providers without a network."""
+    if not outgoing.body:
+        return None
     try:
         shown = elided(_decode(outgoing.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -39,6 +39,7 @@ TEXT_NAMES = (
     ".rst",
 )
 IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*")
+LONGEST_NAME = 100
 #: where the files of a surface stand
 MEMBERS = {"openai.responses": "input", "gemini.generate": "contents"}
 
@@ -86,6 +87,7 @@ class Reader:
 
     async def _text(self, file: File) -> str:
         name = file.filename or file.url.partition("?")[0].rpartition("/")[2] or "file"
+        name = name[:LONGEST_NAME].replace('"', "'")
         media_type, content = await self._content(file, name)
         text = await self._of(name, media_type.lower(), content)
         self._left -= len(text)

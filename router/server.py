@@ -19,9 +19,11 @@ from .api.listing import Listing
 from .asking import Asked, ask
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
+from .builtin.auth import permitted
 from .call import Call, Identity
 from .clock import Clock
 from .counting import Counting
+from .devices import Devices
 from .dialects.anthropic_messages import AnthropicMessages
 from .dialects.base import Dialect
 from .dialects.gemini_embeddings import GeminiEmbeddings
@@ -45,14 +47,19 @@ from .planning import Planner, Table
 from .plugins import Plugins, make_providers
 from .provider import Provider
 from .relay import Relay
+from .sessions import COOKIE, CSRF_HEADER, Sessions
 from .settings import Settings
 from .signatures import Signatures
+from .store.codes import Codes
 from .store.database import Database
 from .store.generations import Generations
 from .store.keys import Keys
 from .tasks import spawn
+from .throttle import Throttle
 
 IDENTITY = web.RequestKey("identity", Identity)
+#: methods that change nothing
+SAFE = ("GET", "HEAD", "OPTIONS")
 SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
 
 
@@ -89,6 +96,8 @@ class Server:
         ]
         self.database: Database
         self.keys: Keys
+        self.codes: Codes
+        self.sessions: Sessions
         self.generations: Generations
         self.ledger: Ledger
         self.table: Table
@@ -101,6 +110,8 @@ class Server:
         self.counting: Counting
         #: told to stop, and told so again
         self.draining = self.ending = False
+        self.devices = Devices(self.clock.wall)
+        self.throttle = Throttle(self.clock.monotonic)
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
@@ -160,6 +171,8 @@ class Server:
             self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
         )
         await self.keys.load()
+        self.codes = Codes(self.database, self.clock.wall)
+        self.sessions = Sessions(self.keys, self.clock.wall)
         self.generations = Generations(self.database)
         self.ledger = Ledger(self)
         await self.ledger.load()
@@ -219,7 +232,13 @@ class Server:
         if scope == "public" or (scope == "models:read" and self.settings.auth.public_models and not personal):
             return None
         call = self.call(request, self.dialects[0], "api")
-        identity = await recognise(self.plugins.hook, call)
+        if call.presented is None and (found := self.sessions.find(request.cookies.get(COOKIE))) is not None:
+            session, owner = found
+            if request.method not in SAFE and not session.vouches(request.headers.get(CSRF_HEADER)):
+                raise Forbidden(f"the session's token is missing; send it as {CSRF_HEADER}")
+            identity = permitted(call, owner)
+        else:
+            identity = await recognise(self.plugins.hook, call)
         if scope != "any" and scope not in identity.scopes:
             raise Forbidden(f"this key lacks the scope {scope!r}")
         request[IDENTITY] = identity

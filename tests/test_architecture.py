@@ -20,9 +20,9 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 #: each line may import itself and the lines above it
 LAYERS = (
     ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms", "windows", "confined"),
-    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "logs"),
+    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "logs", "throttle"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
-    ("planning", "signatures", "relay", "attempts", "ledger", "sink"),
+    ("planning", "signatures", "relay", "attempts", "ledger", "sink", "sessions", "devices"),
     ("lifecycle", "counting", "asking", "builtin"),
     ("api", "dashboard"),
     ("server", "app", "serving", "commands", "cli", "__main__", "testing"),

@@ -36,6 +36,15 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "public": {
         "GET /healthz": ("",),
         "GET /health": ("", *BOTH),
+        "GET /auth": ("",),
+        "POST /auth": ("",),
+        "POST /auth/login": ("",),
+        "POST /auth/logout": ("",),
+        "GET /auth/device": ("",),
+        "POST /auth/device": ("",),
+        "POST /auth/keys/exchange": BOTH,
+        "POST /auth/cli/device/start": BOTH,
+        "POST /auth/cli/device/token": BOTH,
     },
     "management": {
         "GET /metrics": ("",),
@@ -86,6 +95,8 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "keys:manage": {
         "GET /keys": BOTH,
         "POST /keys": BOTH,
+        "POST /auth/keys": BOTH,
+        "POST /auth/keys/code": BOTH,
         "GET /keys/{hash}": BOTH,
         "PATCH /keys/{hash}": BOTH,
         "PUT /keys/{hash}": BOTH,

@@ -77,10 +77,36 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 
 def routes() -> list[Route]:
     """All routes of the router's own API."""
-    from . import endpoints, generations, google, keys, models, providers, reserved, service, simulate
+    from . import (
+        consent,
+        devices,
+        endpoints,
+        generations,
+        google,
+        grants,
+        keys,
+        models,
+        providers,
+        reserved,
+        service,
+        simulate,
+    )
 
     return [
         route
-        for module in (endpoints, models, google, providers, keys, generations, simulate, reserved, service)
+        for module in (
+            endpoints,
+            models,
+            google,
+            providers,
+            keys,
+            grants,
+            consent,
+            devices,
+            generations,
+            simulate,
+            reserved,
+            service,
+        )
         for route in module.ROUTES
     ]

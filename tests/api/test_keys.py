@@ -47,7 +47,7 @@ async def called(router: Running, key: str) -> int:
 # --- new ones --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/api/v1/keys", "/v1/keys"])
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/v1/keys", "/api/v1/auth/keys", "/v1/auth/keys"])
 async def test_a_key_is_made_and_shown_once(router: Running, path: str) -> None:
     answer = await router.post(path, {"name": "new"}, key=router.management)
     found = await answer.json()
@@ -168,7 +168,8 @@ async def test_what_makes_no_sense_is_refused_by_name(router: Running, settings:
 
 
 async def test_a_key_without_a_name_is_refused(router: Running) -> None:
-    assert (await ask(router, "POST", "/api/v1/keys", {}, status=400))["error"]["param"] == "name"
+    for path in ("/api/v1/keys", "/api/v1/auth/keys"):
+        assert (await ask(router, "POST", path, {}, status=400))["error"]["param"] == "name"
 
 
 async def test_names_are_unique_among_live_keys(router: Running) -> None:

@@ -82,6 +82,8 @@ class Server:
         self.plugin_settings: dict[str, Struct] = {}
         self.providers: dict[str, Provider] = {}
         self.broken: dict[str, str] = {}
+        #: those that a reload has replaced, while calls may still be using them
+        self._replaced: list[Provider] = []
         self.found: list[str] = []
         self.dialects: list[Dialect] = [
             OpenAIChat(),
@@ -147,15 +149,23 @@ class Server:
         await self._exit.aclose()
 
     async def _close_providers(self) -> None:
-        for provider in self.providers.values():
+        for provider in [*self.providers.values(), *self._replaced]:
             await provider.close()
 
     async def reload(self, settings: Settings) -> None:
         """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
-        old, seconds = self.providers, self.settings.timeouts.total_seconds
+        old, seconds = list(self.providers.values()), self.settings.timeouts.total_seconds
         await self._configure(settings)
         self.health.reset()
-        spawn("close replaced providers", _close_later(old, seconds))
+        self._replaced.extend(old)
+        spawn("close replaced providers", self._close_later(old, seconds))
+
+    async def _close_later(self, providers: list[Provider], seconds: float) -> None:
+        """Close providers that were replaced, when no call can still be using them; the end of the server does so at once."""
+        await asyncio.sleep(seconds)
+        for provider in providers:
+            await provider.close()
+            self._replaced.remove(provider)
 
     async def _open_store(self) -> None:
         migrations = self.plugins.hook.router_migrations()
@@ -275,10 +285,3 @@ class Server:
         if not 0 < seconds < math.inf:
             raise BadRequest("X-Router-Timeout must be a number of seconds above 0")
         return min(seconds, total)
-
-
-async def _close_later(providers: Mapping[str, Provider], seconds: float) -> None:
-    """Close providers that were replaced, when no call can still be using them."""
-    await asyncio.sleep(seconds)
-    for provider in providers.values():
-        await provider.close()

@@ -9,7 +9,7 @@ back only cools its circuit until then: the upstream is alive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from .call import Attempt, Candidate, Endpoint
 from .errors import UpstreamBusy, UpstreamUnauthorized
@@ -150,6 +150,11 @@ class Health:
             circuit.disabled = (key[0], key[2]) in self._refused
         return circuit
 
+    @property
+    def uneasy(self) -> Set[Key]:
+        """Where there is something to look at: who has none of these keys (`keys_of`) is well."""
+        return self._uneasy.keys()
+
     def available(self, candidate: Candidate) -> bool:
         """May a call go there now?"""
         return self.calm or self.circuit(candidate).allows(self._clock())
@@ -206,6 +211,8 @@ class Health:
 
     def reset(self) -> None:
         """Forget refused credentials (a reload may have brought new ones)."""
+        for slug, label in self._refused:
+            self._uneasy.pop((slug, "", label), None)
         self._refused.clear()
         for circuit in self._circuits.values():
             circuit.disabled = False
@@ -226,6 +233,7 @@ class Health:
             return
         slug, _, label = _key(candidate)
         self._refused.add((slug, label))
+        self._uneasy[slug, "", label] = self._clock()
         for key, circuit in self._circuits.items():
             if (key[0], key[2]) == (slug, label):
                 circuit.disabled = True
@@ -236,8 +244,14 @@ class Health:
         if circuit.outcomes and circuit.outcomes[-1][1] and not self._uneasy and circuit.exhausted_until <= now:
             return
         self._uneasy[_key(candidate)] = now
-        for key in [key for key in self._uneasy if _calm(self._circuits[key], now)]:
+        for key in [key for key in self._uneasy if key in self._circuits and _calm(self._circuits[key], now)]:
             del self._uneasy[key]
+
+
+def keys_of(candidate: Candidate) -> tuple[Key, Key]:
+    """Whose health counts for a candidate: that of endpoint and credential, and that of the credential at all endpoints."""
+    slug, model, label = _key(candidate)
+    return (slug, model, label), (slug, "", label)
 
 
 def _key(candidate: Candidate) -> Key:

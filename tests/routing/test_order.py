@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from router.builtin.routing.fitness import KEPT_KINDS
 from router.errors import BadRequest, NotFound, UpstreamBusy, UpstreamUnauthorized, UpstreamUnavailable
 from router.prices import Usage
 
@@ -399,3 +400,20 @@ async def test_auto_takes_the_first_that_fits() -> None:
 async def test_auto_needs_models(desk: Desk) -> None:
     with pytest.raises(BadRequest, match="auto_models"):
         await desk.plan("auto")
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+
+async def test_preferences_are_looked_at_anew_where_they_differ(desk: Desk) -> None:
+    """What a kind of request comes to is remembered by all that it depends on, for a bounded number of kinds."""
+    for _ in range(2):
+        assert sorted(await desk.order(provider={"ignore": ["a"]})) == ["b", "c"]
+        assert sorted(await desk.order(provider={"ignore": ["b"]})) == ["a", "c"]
+        assert sorted(await desk.order()) == ["a", "b", "c"]
+        plan = (await desk.plan(headers={"x-router-provider": "c"})).plan
+        assert providers(plan.candidates) == ["c"]
+
+    for number in range(KEPT_KINDS * 2):
+        await desk.order(provider={"ignore": [f"x{number}"]})
+    assert all(len(pool.suitable) <= KEPT_KINDS for pool in desk.server.table.pools.values())

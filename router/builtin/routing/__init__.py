@@ -67,12 +67,13 @@ class Routing:
         if not found.choices:
             plan.refusal = refusal(call, found, self._server.table.nearest(call.head.model))
             return []
-        choices = self._arranged(call, found.choices)
-        if not self._server.health.calm:
-            return self._usable(call, choices)
-        if len(choices) == 1 and len(choices[0].candidates) == 1:
+        health = self._server.health
+        # Python looks through the smaller one of the two.
+        ill = set() if health.calm else {id for key in found.by_key.keys() & health.uneasy for id in found.by_key[key]}
+        choices = self._arranged(call, found.choices, ill)
+        if not ill and len(choices) == 1 and len(choices[0].candidates) == 1:
             return choices[0].candidates
-        return [candidate for choice in choices for candidate in self._in_turn(choice.candidates)]
+        return self._usable(call, choices, ill)
 
     @hookimpl
     def router_attempted(self, call: Call, attempt: Attempt) -> None:
@@ -135,8 +136,9 @@ class Routing:
 
     # --- order ---
 
-    def _arranged(self, call: Call, choices: list[Choice]) -> list[Choice]:
-        """Best first inside each model; the models stay in the order of the request unless it wants them mixed."""
+    def _arranged(self, call: Call, choices: list[Choice], ill: set[int]) -> list[Choice]:
+        """Best first inside each model; the models stay in the order of the request unless it wants them mixed. `ill` are the ids of
+        choices that something is known against."""
         preferences = call.head.preferences or NO_PREFERENCES
         routing = self._server.settings.routing
         strategy = strategy_of(call, choices[0], preferences, routing.sort, deterministic=routing.deterministic)
@@ -144,14 +146,16 @@ class Routing:
         if len(choices) > 1:
             ordered: list[Choice] = []
             for group in _groups(choices, mixed=call.head.route == "sort" or _mixed(preferences)):
-                ordered.extend(self._group(call, strategy, group, preferences))
+                ordered.extend(self._group(call, strategy, group, preferences, ill))
             choices = ordered
         if preferences.allow_fallbacks is False:
             first = choices[0]
             choices = [each for each in choices if each is first or listed(each.endpoint, preferences.order)]
         return choices
 
-    def _group(self, call: Call, strategy: str, choices: list[Choice], preferences: Preferences) -> list[Choice]:
+    def _group(
+        self, call: Call, strategy: str, choices: list[Choice], preferences: Preferences, ill: set[int]
+    ) -> list[Choice]:
         """The endpoints of one model."""
         choices = self._order.of(strategy, choices, preferences.order)
         if len(choices) == 1:
@@ -160,45 +164,50 @@ class Routing:
         if preferences.preferred_max_latency is not None or preferences.preferred_min_throughput is not None:
             slow = {id(each): reason for each in choices if (reason := self._order.slow(each, preferences))}
             choices = _last(choices, slow, moved)
-        if strategy == "balanced" and not self._server.health.calm:
-            choices = self._by_health(choices, moved)
+        if ill and strategy == "balanced":
+            choices = self._by_health(choices, ill, moved)
         if not preferences.order and (stay := self._sticky.first(call, choices)) is not None:
             choices = _first(choices, stay, "the conversation's prompt is cached there", moved)
         return choices
 
-    def _by_health(self, choices: list[Choice], moved: list[dict[str, str]]) -> list[Choice]:
+    def _by_health(self, choices: list[Choice], ill: set[int], moved: list[dict[str, str]]) -> list[Choice]:
         """Endpoints that lately failed go last."""
         health, now = self._server.health, self._server.clock.monotonic()
         shaky = {
             id(each): "a significant outage in the last 30 s"
             for each in choices
-            if all(health.circuit(candidate).shaky(now) for candidate in each.candidates)
+            if id(each) in ill and all(health.circuit(candidate).shaky(now) for candidate in each.candidates)
         }
         return _last(choices, shaky, moved)
 
-    def _usable(self, call: Call, choices: list[Choice]) -> list[Candidate]:
+    def _usable(self, call: Call, choices: list[Choice], ill: set[int]) -> list[Candidate]:
         """The candidates whose circuit lets a call through; where none does, the one that was opened least recently."""
         health, now = self._server.health, self._server.clock.monotonic()
-        candidates = [candidate for choice in choices for candidate in self._in_turn(choice.candidates)]
-        usable = [candidate for candidate in candidates if health.circuit(candidate).allows(now)]
-        if len(usable) < len(candidates):
-            kept = {id(candidate) for candidate in usable}
+        usable: list[Candidate] = []
+        shut: list[Candidate] = []
+        for choice in choices:
+            candidates = choice.candidates if len(choice.candidates) == 1 else self._in_turn(choice.candidates)
+            if id(choice) not in ill:
+                usable += candidates
+                continue
+            for candidate in candidates:
+                (usable if health.circuit(candidate).allows(now) else shut).append(candidate)
+        if shut:
             call.plan.filtered = call.plan.filtered + [
                 {"endpoint": f"{each.endpoint.tag}: {each.endpoint.model_id}", "reason": "health: its circuit is open"}
-                for each in candidates
-                if id(each) not in kept
+                for each in shut
             ]
         if usable:
             return usable
-        known = [each for each in candidates if not health.circuit(each).disabled]
+        known = [each for each in shut if not health.circuit(each).disabled]
         if not known:
-            slugs = ", ".join(sorted({candidate.provider.slug for candidate in candidates}))
+            slugs = ", ".join(sorted({candidate.provider.slug for candidate in shut}))
             raise UpstreamUnauthorized(
                 f"the provider {slugs} refused our credential; correct it in the configuration and reload",
                 availability=availability(
                     "temporarily_unavailable",
                     (call.head.model, *call.head.models),
-                    providers=(candidate.provider.slug for candidate in candidates),
+                    providers=(candidate.provider.slug for candidate in shut),
                     retryable=False,
                 ),
             )
@@ -206,8 +215,6 @@ class Routing:
 
     def _in_turn(self, candidates: list[Candidate]) -> list[Candidate]:
         """The credentials of an endpoint, beginning with another one each time."""
-        if len(candidates) == 1:
-            return candidates
         self._turn += 1
         first = self._turn % len(candidates)
         return candidates[first:] + candidates[:first]
@@ -230,10 +237,12 @@ def _last(choices: list[Choice], why: dict[int, str], moved: list[dict[str, str]
     """Those with a reason behind the others, each side in its order."""
     if not why or len(why) == len(choices):
         return choices
-    moved.extend(
-        {"endpoint": each.name, "to": "the end", "reason": why[id(each)]} for each in choices if id(each) in why
-    )
-    return [each for each in choices if id(each) not in why] + [each for each in choices if id(each) in why]
+    kept: list[Choice] = []
+    last: list[Choice] = []
+    for each in choices:
+        (last if id(each) in why else kept).append(each)
+    moved.extend({"endpoint": each.name, "to": "the end", "reason": why[id(each)]} for each in last)
+    return kept + last
 
 
 def _first(choices: list[Choice], first: Choice, why: str, moved: list[dict[str, str]]) -> list[Choice]:

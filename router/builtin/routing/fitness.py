@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ...call import Call, Endpoint, Head, Identity, Preferences
 from ...prices import Price
 from .pools import NO_CREDENTIAL, Choice, Pool, Suitable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 SOFT = frozenset({"tools", "response_format", "verbosity"})
 FORCED_HEADERS = ("x-router-provider", "x-anyrouter-provider")
 NO_PREFERENCES = Preferences()
+#: kinds of requests whose suitable endpoints are remembered, for each pool: clients say what is in them
+KEPT_KINDS = 100
 DOES_NOT_CHAT = "modality: the model does not chat"
 GIVES_OTHERS = "modality: the model gives "
 
@@ -27,14 +31,29 @@ def suitable(call: Call, pool: Pool) -> Suitable:
     head, identity = call.head, call.identity
     preferences = head.preferences or NO_PREFERENCES
     forced = forced_provider(call)
-    if preferences is NO_PREFERENCES and not forced and (identity is None or not _restricted(identity)):
-        kind = (call.dialect.name, head.needs, head.modalities, head.converts, head.capped, head.compress)
+    if identity is None or not _restricted(identity):
+        wanted = b"" if preferences is NO_PREFERENCES else _encode(preferences)
+        kind = (
+            call.dialect.name,
+            head.needs,
+            head.modalities,
+            head.converts,
+            head.capped,
+            head.compress,
+            wanted,
+            forced,
+        )
         found = pool.suitable.get(kind)
         if found is None:
-            found = pool.suitable[kind] = _sifted(call, pool, NO_PREFERENCES, "")
+            if len(pool.suitable) >= KEPT_KINDS:
+                pool.suitable.clear()
+            found = pool.suitable[kind] = _sifted(call, pool, preferences, forced)
     else:
         found = _sifted(call, pool, preferences, forced)
     return found if _all_long_enough(head, found) else _without_short(head, found, call.dialect)
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _sifted(call: Call, pool: Pool, preferences: Preferences, forced: str) -> Suitable:
@@ -48,6 +67,9 @@ def _sifted(call: Call, pool: Pool, preferences: Preferences, forced: str) -> Su
             _exclude(found, choice, reason)
     _soften(call.head, found)
     models = [each.endpoint.model for each in found.choices if _bounded(call.head, each.endpoint, call.dialect)]
+    for choice in found.choices:
+        for key in choice.keys:
+            found.by_key.setdefault(key, []).append(id(choice))
     found.shortest = min((each.context_length for each in models), default=0)
     found.smallest = min((each.max_output for each in models if each.max_output), default=0)
     return found
@@ -103,7 +125,7 @@ def _all_long_enough(head: Head, found: Suitable) -> bool:
 
 
 def _without_short(head: Head, found: Suitable, dialect: Dialect) -> Suitable:
-    kept = Suitable([], list(found.filtered), dict(found.reasons))
+    kept = Suitable([], list(found.filtered), dict(found.reasons), by_key=found.by_key)
     for choice in found.choices:
         reason = _too_short(head, choice.endpoint) if _bounded(head, choice.endpoint, dialect) else None
         if reason is None:

@@ -63,10 +63,11 @@ class Order:
         """Free ones first, the quickest first; then by chance. Among equal prices the quicker one goes first."""
         rng, log = self._server.rng.random, math.log
         # The smallest of exponentially distributed values with rate w comes first with a chance proportional to w: here w is 1/price².
-        drawn = [(each.endpoint.priority, -log(1.0 - rng()) * each.price * each.price) for each in choices]
+        drawn = [-log(1.0 - rng()) * each.price * each.price for each in choices]
         order = [choices[place] for place in sorted(range(len(choices)), key=drawn.__getitem__)]
-        prices = {(each.endpoint.priority, each.price) for each in choices}
-        return order if len(prices) == len(choices) else self._quick_first(order)
+        if len({each.endpoint.priority for each in choices}) > 1:
+            order.sort(key=lambda each: each.endpoint.priority)
+        return order if len({each.price for each in choices}) == len(choices) else self._quick_first(order)
 
     def _quick_first(self, order: list[Choice]) -> list[Choice]:
         """The places that chance gave to endpoints of one price go to the quickest of them first."""

@@ -11,6 +11,7 @@ from itertools import groupby
 from msgspec import Struct, field
 
 from ...call import Candidate, Credential, Endpoint
+from ...health import Key, keys_of
 from ...planning import Named
 from ...prices import Price
 
@@ -20,13 +21,15 @@ NO_CREDENTIAL = Credential(secret="", label="none configured")
 
 
 class Choice(Struct):
-    """One endpoint of one model of a request. `price` is one number for its price (picodollars a token), `sort` what the variant in the
-    model's name asks for ("" for nothing)."""
+    """One endpoint of one model of a request. `price` is one number for its price (picodollars a token), `caches` tells whether a
+    cached prompt is cheaper, `keys` whose health counts, `sort` what the variant in the model's name asks for ("" for nothing)."""
 
     endpoint: Endpoint
     group: int
     candidates: list[Candidate]
     price: float
+    caches: bool
+    keys: set[Key]
     sort: str = ""
 
     @property
@@ -37,13 +40,15 @@ class Choice(Struct):
 
 class Suitable(Struct):
     """The choices that may serve requests of one kind, and why the others may not. `reasons` are by the tag of the endpoint.
-    `shortest` is the smallest context (tokens), `smallest` the smallest bound of output; 0 where no endpoint has one."""
+    `shortest` is the smallest context (tokens), `smallest` the smallest bound of output; 0 where no endpoint has one. `by_key`: the
+    ids of the choices that a key's health counts for."""
 
     choices: list[Choice]
     filtered: list[dict[str, str]] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     shortest: int = 0
     smallest: int = 0
+    by_key: dict[Key, list[int]] = field(default_factory=dict)
 
 
 class Pool(list[Candidate]):
@@ -89,12 +94,18 @@ def _choices(named: Named, group: int) -> Iterable[Choice]:
 
 
 def _choice(endpoint: Endpoint, group: int, candidates: list[Candidate], sort: str = "") -> Choice:
-    return Choice(endpoint, group, candidates, blended(endpoint.price), sort)
+    keys = {key for each in candidates for key in keys_of(each)}
+    return Choice(endpoint, group, candidates, blended(endpoint.price), caches(endpoint.price), keys, sort)
 
 
 def blended(price: Price | None) -> float:
     """One number for a price: 0.75 prompt + 0.25 completion. Unknown is dearest."""
     return 1e18 if price is None else 0.75 * price.prompt + 0.25 * price.completion
+
+
+def caches(price: Price | None) -> bool:
+    """Is a cached prompt cheaper?"""
+    return price is not None and price.input_cache_read is not None and price.input_cache_read < price.prompt
 
 
 def free(price: Price | None) -> bool:

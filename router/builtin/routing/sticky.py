@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ...call import Attempt, Call, Endpoint
-from .pools import Choice
+from .pools import Choice, caches
 
 KEPT_S = 600.0
 MOST = 50_000
@@ -38,7 +38,7 @@ class Sticky:
 
     def first(self, call: Call, choices: list[Choice]) -> Choice | None:
         """The choice that this conversation should stay with, None where it has none yet. Remembers which conversation it is."""
-        if not any(caches(each.endpoint) for each in choices):
+        if not any(each.caches for each in choices):
             return None
         session, explicit = session_of(call, choices[0].endpoint.model_id)
         call.state["sticky"] = (session, explicit)
@@ -60,17 +60,11 @@ class Sticky:
             return
         usage = call.usage
         cached = usage is not None and bool(usage.cache_read or usage.cache_write or usage.cache_write_1h)
-        if caches(endpoint) and (explicit or cached):
+        if caches(endpoint.price) and (explicit or cached):
             self._kept[session] = _Kept(_name(endpoint), self._now() + KEPT_S)
             self._kept.move_to_end(session)
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
-
-
-def caches(endpoint: Endpoint) -> bool:
-    """Is a cached prompt cheaper there?"""
-    price = endpoint.price
-    return price is not None and price.input_cache_read is not None and price.input_cache_read < price.prompt
 
 
 def session_of(call: Call, model: str) -> tuple[Session, bool]:

@@ -90,6 +90,13 @@ class Identity(Struct, kw_only=True):
         """Whether the key is taken at this moment: neither disabled nor over."""
         return not self.disabled and (self.expires_unix is None or at_unix < self.expires_unix)
 
+    @property
+    def allowed(self) -> tuple[tuple[str, ...] | None, ...]:
+        """All that `excludes` goes by, for those who remember its answers; empty where it excludes nothing."""
+        if self.allowed_providers is None and self.allowed_models is None:
+            return ()
+        return tuple(None if each is None else tuple(each) for each in (self.allowed_providers, self.allowed_models))
+
     def excludes(self, endpoint: Endpoint) -> str | None:
         """Why this key may not use the endpoint ("key: provider", "key: model"), None where it may."""
         if self.allowed_providers is not None:

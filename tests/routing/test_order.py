@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from router.builtin.routing.fitness import KEPT_KINDS
-from router.errors import BadRequest, NotFound, UpstreamBusy, UpstreamUnauthorized, UpstreamUnavailable
+from router.errors import BadRequest, Forbidden, NotFound, UpstreamBusy, UpstreamUnauthorized, UpstreamUnavailable
 from router.prices import Usage
 
-from .desk import Desk, endpoint, providers
+from .desk import Desk, Identity, endpoint, providers
 
 PRICES = {"a": "0.000001", "b": "0.000002", "c": "0.000004"}
 
@@ -413,6 +413,14 @@ async def test_preferences_are_looked_at_anew_where_they_differ(desk: Desk) -> N
         assert sorted(await desk.order()) == ["a", "b", "c"]
         plan = (await desk.plan(headers={"x-router-provider": "c"})).plan
         assert providers(plan.candidates) == ["c"]
+
+    for allowed in (["a"], ["b", "c"], None, []):
+        identity = Identity(hash="k", allowed_providers=allowed)
+        try:
+            found = sorted(await desk.order(identity=identity))
+        except Forbidden:
+            found = []
+        assert found == (["a", "b", "c"] if allowed is None else allowed)
 
     for number in range(KEPT_KINDS * 2):
         await desk.order(provider={"ignore": [f"x{number}"]})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...call import Call, Endpoint, Head, Identity, Preferences
+from ...call import Call, Endpoint, Head, Preferences
 from ...prices import Price
 from .pools import NO_CREDENTIAL, Choice, Pool, Suitable
 
@@ -28,28 +28,25 @@ GIVES_OTHERS = "modality: the model gives "
 
 def suitable(call: Call, pool: Pool) -> Suitable:
     """What of the pool may serve this call."""
-    head, identity = call.head, call.identity
+    head = call.head
     preferences = head.preferences or NO_PREFERENCES
     forced = forced_provider(call)
-    if identity is None or not _restricted(identity):
-        wanted = b"" if preferences is NO_PREFERENCES else _encode(preferences)
-        kind = (
-            call.dialect.name,
-            head.needs,
-            head.modalities,
-            head.converts,
-            head.capped,
-            head.compress,
-            wanted,
-            forced,
-        )
-        found = pool.suitable.get(kind)
-        if found is None:
-            if len(pool.suitable) >= KEPT_KINDS:
-                pool.suitable.clear()
-            found = pool.suitable[kind] = _sifted(call, pool, preferences, forced)
-    else:
-        found = _sifted(call, pool, preferences, forced)
+    kind = (
+        call.dialect.name,
+        head.needs,
+        head.modalities,
+        head.converts,
+        head.capped,
+        head.compress,
+        b"" if preferences is NO_PREFERENCES else _encode(preferences),
+        forced,
+        () if call.identity is None else call.identity.allowed,
+    )
+    found = pool.suitable.get(kind)
+    if found is None:
+        if len(pool.suitable) >= KEPT_KINDS:
+            pool.suitable.clear()
+        found = pool.suitable[kind] = _sifted(call, pool, preferences, forced)
     return found if _all_long_enough(head, found) else _without_short(head, found, call.dialect)
 
 
@@ -146,10 +143,6 @@ def _too_short(head: Head, endpoint: Endpoint) -> str | None:
 
 
 # --- reasons ---------------------------------------------------------------------------------------------------------
-
-
-def _restricted(identity: Identity) -> bool:
-    return identity.allowed_providers is not None or identity.allowed_models is not None
 
 
 def _misfit(head: Head, endpoint: Endpoint) -> str | None:

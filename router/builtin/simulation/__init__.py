@@ -133,8 +133,7 @@ def cost(price: Price | None, kind: Alike) -> int | None:
 
 
 def _own_ways(identity: Identity) -> bool:
-    restricted = identity.allowed_providers is not None or identity.allowed_models is not None
-    return restricted or identity.default_model is not None
+    return bool(identity.allowed) or identity.default_model is not None
 
 
 def _modalities(kind: Alike) -> frozenset[str]:

@@ -27,6 +27,7 @@ class Stage:
 
     url: str
     key: str
+    management: str
     upstream: str
     models: Mapping[str, str]
 

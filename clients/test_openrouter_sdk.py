@@ -1,4 +1,4 @@
-"""The `openrouter` SDK, unmodified, about models: it checks every member of what it gets. Only the environment `third-party` has it."""
+"""The `openrouter` SDK, unmodified, about models and presets: it checks all that it gets. Only the environment `third-party` has it."""
 
 from __future__ import annotations
 
@@ -70,6 +70,34 @@ def test_a_model_and_its_endpoints(asker: Any, stage: Stage) -> None:
 
 def test_providers(asker: Any) -> None:
     assert {"openai", "anthropic", "gemini", "echo"} <= {each.slug for each in asker.providers.list().data}
+
+
+def test_presets(asker: Any, stage: Stage) -> None:
+    """Made with the management key of three APIs' bodies, read, and used by a chat."""
+    hello = [{"role": "user", "content": "Hello"}]
+    with sdk.OpenRouter(api_key=stage.management, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as manager:
+        presets = manager.presets
+        system = {"role": "system", "content": "Be brief."}
+        made = presets.create_presets_chat_completions(
+            slug="sdk", model="echo/echo", temperature=0.5, messages=[system, *hello]
+        ).data
+        presets.create_presets_messages(slug="sdk", model="echo/echo", max_tokens=99, messages=hello)
+        newest = presets.create_presets_responses(
+            slug="sdk", model="echo/echo", max_output_tokens=2, input="Hello"
+        ).data
+
+        assert made.designated_version.config["temperature"] == 0.5
+        assert made.designated_version.system_prompt == "Be brief."
+        assert presets.get(slug="sdk").data == newest
+        assert [each.version for each in presets.list_versions(slug="sdk").result.data] == [1, 2, 3]
+        assert presets.get_version(slug="sdk", version="1").data == made.designated_version
+        assert [each.slug for each in presets.list().result.data] == ["sdk"]
+        with pytest.raises(sdk.errors.NotFoundResponseError):
+            presets.get(slug="nothing")
+
+    answer = asker.chat.send(model="@preset/sdk", messages=[{"role": "user", "content": "one two three four"}])
+
+    assert answer.choices[0].message.content == "one two"
 
 
 def test_a_model_that_is_not_there(asker: Any) -> None:

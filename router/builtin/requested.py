@@ -12,6 +12,7 @@ from ..call import Call
 from ..errors import BadRequest, NotImplementedHere
 from ..hookspecs import Transform, hookimpl
 from ..model import ChatRequest, ReasoningConfig
+from ..planning import VARIANTS
 
 if TYPE_CHECKING:
     from ..server import Server
@@ -47,10 +48,17 @@ class Requested:
 
     def _read_variants(self, call: Call) -> None:
         head = call.head
-        found = [named for name in (head.model, *head.models) for named in self._server.table.find(name)]
-        variants = call.state["variants"] = {named.variant for named in found if named.variant}
+        variants = call.state["variants"] = {
+            variant for name in (head.model, *head.models) for variant in self._variants_of(name) if variant
+        }
         if "online" in variants and all(each["id"] != "web" for each in head.plugins):
             head.plugins = [*head.plugins, {"id": "web"}]
+
+    def _variants_of(self, name: str) -> set[str]:
+        try:
+            return {named.variant for named in self._server.table.find(name)}
+        except BadRequest:  # it fits several models: routing refuses that, unless a header says whose is meant
+            return {name.rpartition(":")[2]} & VARIANTS
 
     def _check(self, call: Call) -> None:
         known = {id for ids in self._server.plugins.hook.router_request_plugins() for id in ids}

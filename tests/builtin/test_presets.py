@@ -141,7 +141,7 @@ async def test_a_preset_is_renamed_switched_off_and_deleted(router: Running) -> 
     assert (changed["name"], changed["status"]) == ("Brief", "disabled")
     assert changed["status_updated_at"] is not None
     assert gone == {"deleted": True}
-    rows = await router.server.database.all("SELECT action, target FROM audit ORDER BY rowid")
+    rows = await router.server.database.all("SELECT action, target FROM audit WHERE target = 'brief' ORDER BY rowid")
     assert rows == [(f"preset.{each}", "brief") for each in ("version", "update", "update", "delete")]
     assert [each.status for each in (refused, taken, after)] == [404, 200, 404]
     assert "disabled" in (await refused.json())["error"]["message"]

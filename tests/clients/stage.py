@@ -47,7 +47,8 @@ def main() -> None:
         upstream.will(Models().answer)
         tables: dict[str, Any] = {family.slug: family.provider(upstream.url) for family in FAMILIES}
         with serving(Path(folder), {"providers": {**tables, "echo": {"plugin": "echo"}}}) as served:
-            told = {"url": served.url, "key": served.key, "upstream": upstream.url, "models": models()}
+            told = {"url": served.url, "key": served.key, "management": served.management}
+            told |= {"upstream": upstream.url, "models": models()}
             print(json.dumps(told), flush=True)
             sys.stdin.read()
 

@@ -128,6 +128,7 @@ async def test_a_forced_provider_settles_a_bare_name(start: Start, upstream: Fak
     )
 
     assert await asked(router, "shared", **{"X-Router-Provider": "two"}) == (200, "two", "two/shared")
+    assert await asked(router, "shared:nitro", **{"X-Router-Provider": "two"}) == (200, "two", "two/shared")
     assert await asked(router, "new-one", **{"X-Router-Provider": "two"}) == (200, "two", "two/new-one")
     assert await asked(router, "new/one", **{"X-AnyRouter-Provider": "two"}) == (200, "two", "two/new/one")
     assert await asked(router, "two/sonnet-1", **{"X-Router-Provider": "two"}) == (200, "two", "two/sonnet-1")

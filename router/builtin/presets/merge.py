@@ -33,7 +33,11 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 def is_given(own: Mapping[str, Any], name: str) -> bool:
     """Does the request have this member, and not as null?"""
-    return name in own and (not isinstance(own[name], Raw) or bytes(own[name]) != NULL)
+    if name not in own:
+        return False
+    value = own[name]
+    # Only what is that short is copied: messages have megabytes.
+    return not isinstance(value, Raw) or memoryview(value).nbytes != len(NULL) or bytes(value) != NULL
 
 
 def shallow(preset: Mapping[str, Any], own: Mapping[str, Any]) -> Members:

@@ -267,7 +267,7 @@ async def test_a_forced_provider(router: Running, name: str) -> None:
 
     assert right.status == 200
     error = await openai_error(wrong, "not_found")
-    assert error["availability"]["code"] == "constraint_filtered"
+    assert error["availability"]["code"] == "model_unavailable_upstream"
 
 
 async def test_a_time_of_the_clients_own(router: Running, upstream: FakeUpstream) -> None:

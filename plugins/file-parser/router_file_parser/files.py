@@ -103,6 +103,8 @@ class Reader:
                 f"{name}: the id of a file means something to its own provider only; send its content or URL"
             )
         most = self._wish.settings.max_mb * 1024 * 1024
+        if file.url and self._call.dry:
+            return "text/plain", b"(a dry run fetches nothing)"
         if file.url:
             media_type, content = await self._call.server.fetcher.fetch(file.url, max_bytes=most)
             return file.media_type or media_type, content

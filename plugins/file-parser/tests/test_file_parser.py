@@ -310,3 +310,14 @@ async def test_a_prompt_that_its_files_make_too_long_is_compressed_when_that_is_
 
     assert answer.status == 200
     assert 0 < sum(map(len, texts(upstream))) < 40_000
+
+
+async def test_a_dry_run_fetches_nothing(start: Start, upstream: FakeUpstream) -> None:
+    router, _ = await started(start, upstream, fetch=FetchSettings(allow_private=True))
+    body = ask({"filename": "report.pdf", "file_data": upstream.url + "/report.pdf"})
+
+    answer = await router.post("/v1/chat/completions", body, headers={"X-Router-Dry-Run": "1"})
+
+    assert answer.status == 200
+    assert "a dry run fetches nothing" in await answer.text()
+    assert not upstream.asked

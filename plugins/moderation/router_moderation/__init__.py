@@ -87,6 +87,10 @@ class Moderation:
         settings = self.settings
         if not self._wanted(call) or settings.scan == "output":
             return
+        if call.dry:
+            summary = f"{settings.model} would look at the input"
+            call.pipeline.append({"type": "guardrail", "name": ID, "summary": summary, "data": {"asked": False}})
+            return
         started_s = asyncio.get_running_loop().time()
         verdict = await self._verdict(call, content_of(call), "input")
         call.moderation_s = asyncio.get_running_loop().time() - started_s

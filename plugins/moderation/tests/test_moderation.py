@@ -382,3 +382,13 @@ async def test_without_a_model_it_is_not_set_up(start: Start, judge: Judge) -> N
 async def test_a_guard_that_looks_at_nothing_stops_the_start(start: Start) -> None:
     with pytest.raises(SettingsError, match=r"plugins\.moderation.*model"):
         await start(providers={}, plugin_tables={"moderation": {"always": True}})
+
+
+async def test_a_dry_run_asks_nobody_and_says_who_would_be(start: Start, judge: Judge) -> None:
+    router = await started(start, judge, always=True)
+
+    answer = await router.post("/v1/chat/completions", ask(BAD), headers={"X-Router-Dry-Run": "1"})
+
+    told = [each["summary"] for each in (await answer.json())["policy"] if each["step"] == "plugin"]
+    assert (answer.status, told) == (200, ["own/guard would look at the input"])
+    assert not judge.paths

@@ -142,6 +142,12 @@ class Web:
         urls = [] if visit.options.engine == "native" else urls_in(question)
         if not urls and self._leaves(visit):
             return self._left(call, visit, request)
+        if call.dry:
+            summary = f"{len(urls)} pages would be read" if urls else "a search would be made"
+            call.pipeline.append(
+                {"type": "plugin", "name": ID, "summary": summary, "data": {"urls": urls, "searches": 0}}
+            )
+            return request
         if urls:
             visit.sources = await self._named(call, urls)
         else:

@@ -472,3 +472,17 @@ async def test_a_provider_that_does_not_search_is_not_told_to(start: Start, net:
 
     assert (answer.status, (await answer.json())["error"]["code"]) == (501, "not_configured")
     assert not net.fake.asked
+
+
+@pytest.mark.parametrize(
+    ("text", "summary"), [("{url}/glomma", "1 pages would be read"), ("?", "a search would be made")]
+)
+async def test_a_dry_run_reads_nothing_and_says_what_would_be(start: Start, net: Net, text: str, summary: str) -> None:
+    router = await started(start, net, engine="searxng")
+
+    body = ask(text.format(url=net.fake.url))
+    answer = await router.post("/v1/chat/completions", body, headers={"X-Router-Dry-Run": "1"})
+
+    told = [each["summary"] for each in (await answer.json())["policy"] if each["step"] == "plugin"]
+    assert (answer.status, told) == (200, [summary])
+    assert not net.paths

@@ -1,4 +1,4 @@
-"""What a person would read of a page: its title and its text, without menus, forms and scripts.
+"""What a person would read of a page: its title and its text, without menus, buttons and scripts.
 
 One walk over the tree: what it costs grows with the size of the page and with nothing else, whatever the page does.
 """
@@ -11,9 +11,22 @@ from typing import Any
 from lxml import etree, html
 from msgspec import Struct
 
-#: what holds no text of the page
+#: what holds no text of the page (a head may: where a page does not say that it ends, libxml2 takes newer elements into it)
 SKIPPED = frozenset(
-    {"script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "head", "form", "button", "select"}
+    {
+        "script",
+        "style",
+        "noscript",
+        "template",
+        "svg",
+        "canvas",
+        "iframe",
+        "object",
+        "title",
+        "textarea",
+        "button",
+        "select",
+    }
     | {"nav", "footer", "aside", "dialog"}
 )
 #: the same for parts that call themselves so

@@ -33,6 +33,21 @@ def test_a_page_is_its_title_and_its_text() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><title>Ferry</title><main><p>It leaves at noon.</p></main></html>",
+        "<title>Ferry</title><p>It leaves at noon.",
+        "<title>Ferry</title><body><form action=/><div>It leaves at noon.</div><select><option>no</select></form></body>",
+        "<!doctype html><title>Ferry</title><section>It leaves at noon.</section><footer>x",
+    ],
+)
+def test_pages_without_a_body_are_read(body: str) -> None:
+    page = read("text/html", body.encode())
+
+    assert (page.title, page.text) == ("Ferry", "It leaves at noon.")
+
+
 def test_the_article_is_read_where_there_is_one() -> None:
     story = "The ferry leaves at noon. " * 20
     body = f"<div>Most read today</div><article><p>{story}</p></article><div>Weather</div>".encode()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from .balance import Balance, Budget, byok_of
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .prices import PICODOLLARS, Cost, Usage, usd_text
@@ -77,6 +78,13 @@ class Account:
         self.byok_by_day[day] = self.byok_by_day.get(day, 0) + byok
         self.requests_by_day[day] = self.requests_by_day.get(day, 0) + requests
 
+    def include(self, other: Account) -> None:
+        """Count all that the other one has counted."""
+        for day, requests in other.requests_by_day.items():
+            self.add(day, other.charged_by_day[day], other.byok_by_day[day], requests)
+        charged, byok = sum(other.charged_by_day.values()), sum(other.byok_by_day.values())
+        self.add(-1, other.charged_total - charged, other.byok_total - byok, 0)
+
     def charged(self, window: str | None, day: int) -> int:
         """What was charged in the daily, weekly or monthly window that this day lies in, or (None) ever."""
         return self.charged_total if window is None else _within(self.charged_by_day, window, day)
@@ -115,6 +123,9 @@ class Ledger:
         self._hook = server.plugins.hook
         self._clock = server.clock
         self._accounts: dict[str, Account] = {}
+        self.balance = Balance(server.entries, Account(), lambda: server.settings.limits.enforce_balance)
+        #: what is asked after the limit of the key, in this order: guardrails, workspaces, the balance last
+        self.budgets: list[Budget] = [self.balance]
 
     async def load(self) -> None:
         """Record what a crash left under way, then read the counters."""
@@ -122,6 +133,9 @@ class Ledger:
         if interrupted:
             log.warning("%s calls were under way when the router last ended; none of them is charged", interrupted)
         self._accounts = await accounts(self._generations, self._clock.wall())
+        for account in self._accounts.values():
+            self.balance.total.include(account)
+        await self.balance.load()
 
     def account(self, identity: Identity) -> Account:
         """The counters of this key."""
@@ -134,41 +148,38 @@ class Ledger:
 
     # --- before ---
 
-    def admit(self, identity: Identity, at_unix: float) -> None:
-        """Refuse who has nothing left, and everybody while no records can be written. Raises InsufficientCredits, Overloaded."""
+    def admit(self, identity: Identity, at_unix: float, amount: int = 0) -> None:
+        """Refuse who has nothing left, or less than `amount`, and everybody while no records can be written.
+
+        First the limit of the key, then the budgets in their order. Raises InsufficientCredits, Forbidden, Overloaded.
+        """
         if self._generations.refusing:
             raise Overloaded(
                 "the router cannot write its records now, so no calls are taken; try again", retry_after_s=1
             )
-        if identity.limit is None:
-            return
-        account = self.account(identity)
-        left = account.left(identity, at_unix)
-        if left is not None and left <= 0:
-            raise _used_up(identity, at_unix, account)
+        if identity.limit is not None:
+            account = self.account(identity)
+            left = account.left(identity, at_unix)
+            if left is not None and (left <= 0 or left < amount):
+                raise _used_up(identity, at_unix, account) if left <= 0 else _too_dear(identity, left, amount)
+        for budget in self.budgets:
+            budget.check(identity, amount, at_unix)
 
     def reserve(self, call: Call) -> None:
-        """Hold back the most that the call's plan may cost. Raises InsufficientCredits, Overloaded."""
+        """Hold back the most that the call's plan may cost. Raises what `admit` raises."""
         identity = call.identity
         if identity is None or call.account is not None:
             return
-        account = self.account(identity)
         amount = self.affordable(call, identity)
-        account.reserved += amount
-        call.account, call.reserved = account, amount
+        call.account, call.reserved = self.account(identity), amount
+        call.account.reserved += amount
+        for budget in self.budgets:
+            budget.hold(identity, amount)
 
     def affordable(self, call: Call, identity: Identity) -> int:
-        """The most that the call's plan may cost. Raises InsufficientCredits where the key may not spend it, Overloaded."""
-        self.admit(identity, call.created_unix)
-        account = self.account(identity)
+        """The most that the call's plan may cost. Raises what `admit` raises where it may not be spent."""
         amount = worst_case(call)
-        if self._server.settings.limits.strict:
-            left = account.left(identity, call.created_unix)
-            if left is not None and left < amount:
-                raise InsufficientCredits(
-                    f"this call may cost up to ${usd_text(amount)}, and ${usd_text(left)} is left of the limit of key "
-                    f"{identity.name!r} (limits.strict): send a smaller max_tokens or raise the limit"
-                )
+        self.admit(identity, call.created_unix, amount if self._server.settings.limits.strict else 0)
         return amount
 
     def started(self, call: Call) -> None:
@@ -243,14 +254,18 @@ class Ledger:
 
     def _book(self, call: Call) -> None:
         account, call.account = call.account, None
+        identity = call.identity
+        assert identity is not None
         try:
             self._conclude(call)
         finally:
             row = call.state["generation"] = self._row(call)
             account.reserved -= call.reserved
-            byok = (row.list_cost or 0) if row.is_byok else 0
-            account.add(day_of(row.created_unix), row.cost or 0, byok, 1)
+            account.add(day_of(row.created_unix), row.cost or 0, byok_of(row), 1)
             account.last_unix = max(account.last_unix, row.created_unix)
+            for budget in self.budgets:
+                budget.hold(identity, -call.reserved)
+                budget.book(identity, row)
             call.settled = self._generations.add(row)
 
     def _conclude(self, call: Call) -> None:
@@ -362,6 +377,13 @@ def resets_at(window: str, at_unix: float) -> datetime:
     """When the next window begins."""
     last = bounds(window, day_of(at_unix))[1]
     return datetime.combine(EPOCH + timedelta(days=last + 1), datetime.min.time(), UTC)
+
+
+def _too_dear(identity: Identity, left: int, amount: int) -> InsufficientCredits:
+    return InsufficientCredits(
+        f"this call may cost up to ${usd_text(amount)}, and ${usd_text(left)} is left of the limit of key "
+        f"{identity.name!r} (limits.strict): send a smaller max_tokens or raise the limit"
+    )
 
 
 def _used_up(identity: Identity, at_unix: float, account: Account) -> InsufficientCredits:

@@ -52,6 +52,7 @@ from .settings import Settings
 from .signatures import Signatures
 from .store.codes import Codes
 from .store.database import Database
+from .store.entries import Entries
 from .store.generations import Generations
 from .store.keys import Keys
 from .tasks import spawn
@@ -101,6 +102,7 @@ class Server:
         self.codes: Codes
         self.sessions: Sessions
         self.generations: Generations
+        self.entries: Entries
         self.ledger: Ledger
         self.table: Table
         #: simulations read the whole ledger: one at a time
@@ -184,8 +186,10 @@ class Server:
         self.codes = Codes(self.database, self.clock.wall)
         self.sessions = Sessions(self.keys, self.clock.wall)
         self.generations = Generations(self.database)
+        self.entries = Entries(self.database)
         self.ledger = Ledger(self)
         await self.ledger.load()
+        self.database.watch(self.ledger.balance.reload)
 
     async def _configure(self, settings: Settings) -> None:
         made = await make_providers(settings, self.plugins, self.environ)

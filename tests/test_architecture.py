@@ -22,7 +22,7 @@ LAYERS = (
     ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms", "windows", "confined"),
     ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "logs", "throttle"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
-    ("planning", "signatures", "relay", "attempts", "ledger", "sink", "sessions", "devices"),
+    ("planning", "signatures", "relay", "attempts", "balance", "ledger", "sink", "sessions", "devices"),
     ("lifecycle", "counting", "asking", "builtin"),
     ("api", "dashboard"),
     ("server", "app", "serving", "commands", "cli", "__main__", "testing"),

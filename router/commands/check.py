@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..settings import Settings
 from ..store.database import Database
-from ..store.generations import Generations
+from ..store.entries import Entries
 from . import options
 from .configured import Configured, configured, path_of, sourced_here
 from .providers import provider_rows, write_providers
@@ -54,6 +54,6 @@ async def _checked(args: argparse.Namespace) -> Configured:
 async def _check_ledger(settings: Settings) -> None:
     """Open the database and add up. Raises StoreError, CommandError."""
     async with await Database.open(settings.server.database, synchronous=settings.server.synchronous) as database:
-        complaints = await Generations(database).check()
+        complaints = await Entries(database).check()
     if complaints:
         raise CommandError(f"{settings.server.database}: {'; '.join(complaints)}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .database import Database
+from .entries import Entries
 from .errors import StoreError
 from .generations import Generations
 from .keys import Keys
 from .migrations import Migration
 
-__all__ = ["Database", "Generations", "Keys", "Migration", "StoreError"]
+__all__ = ["Database", "Entries", "Generations", "Keys", "Migration", "StoreError"]

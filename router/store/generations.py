@@ -162,26 +162,6 @@ class Generations:
         )
         return dict(rows)
 
-    async def check(self) -> list[str]:
-        """Do the sums agree? Returns a line for each that does not; empty where all is well."""
-        complaints = []
-        entries = await self._database.one("SELECT coalesce(-sum(amount), 0), count(*) FROM entry WHERE type = 'usage'")
-        days = await self._database.one("SELECT coalesce(sum(charge), 0) FROM usage_day")
-        assert entries is not None
-        assert days is not None
-        if entries[0] != days[0]:
-            complaints.append(
-                f"the entries of the ledger sum up to {entries[0]} picodollars, the roll-ups to {days[0]}"
-            )
-        lost = await self._database.one(
-            "SELECT count(*) FROM generation WHERE charge > 0 AND NOT EXISTS"
-            " (SELECT 1 FROM entry WHERE entry.id = generation.id AND entry.amount = -generation.charge)"
-        )
-        assert lost is not None
-        if lost[0]:
-            complaints.append(f"{lost[0]} generations have no entry of the same amount in the ledger")
-        return complaints
-
 
 def day_of(unix: float) -> int:
     """The UTC day of a moment, counted from 1970-01-01."""

@@ -329,4 +329,124 @@ KEYS = (
     """,
 )
 
-CORE = [Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT, KEYS), 1)]
+#: the entries of the ledger in order, each with the balance that it led to, and their sums by day
+LEDGER = (
+    "DROP TRIGGER generation_settles",
+    "ALTER TABLE entry RENAME TO entry_before",
+    # Seen from `account`; `counter_account` is the other side. A usage entry has the id of its generation, `generation_id` is what a
+    # refund gives back. `previous` is the usage entry before it of the same row of `usage_day`, whose `last_seq` is the newest: so the
+    # entries of a key are found in order without an index over all keys, which costs each call twice what all the rest of this costs.
+    """
+    CREATE TABLE entry (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        created_unix REAL NOT NULL,
+        day INTEGER NOT NULL,
+        type TEXT NOT NULL CHECK (type IN ('usage', 'credit', 'refund', 'adjustment')),
+        account TEXT NOT NULL,
+        counter_account TEXT NOT NULL CHECK (counter_account <> account),
+        amount INTEGER NOT NULL CHECK (typeof(amount) = 'integer' AND (type = 'adjustment' OR (amount < 0) = (type = 'usage'))),
+        balance_after INTEGER NOT NULL CHECK (typeof(balance_after) = 'integer'),
+        key_hash TEXT,
+        previous INTEGER,
+        description TEXT,
+        generation_id TEXT,
+        idempotency_key TEXT
+    )
+    """,
+    """
+    INSERT INTO entry (seq, id, created_unix, day, type, account, counter_account, amount, balance_after, key_hash, previous,
+        description)
+    WITH ordered AS (SELECT row_number() OVER (ORDER BY created_unix, id) AS seq, * FROM entry_before)
+    SELECT ordered.seq, ordered.id, ordered.created_unix, CAST(ordered.created_unix / 86400 AS INTEGER), type, account, counter_account,
+        amount, sum(amount) OVER (ORDER BY ordered.seq), ordered.key_hash,
+        CASE WHEN generation.id IS NOT NULL THEN lag(ordered.seq) OVER (
+            PARTITION BY generation.day, generation.key_hash, generation.model, generation.provider ORDER BY ordered.seq
+        ) END,
+        description
+    FROM ordered LEFT JOIN generation ON generation.id = ordered.id ORDER BY ordered.seq
+    """,
+    "DROP TABLE entry_before",
+    "CREATE INDEX entry_by_hand ON entry (type, seq) WHERE type <> 'usage'",
+    "CREATE UNIQUE INDEX entry_idempotency ON entry (idempotency_key) WHERE idempotency_key IS NOT NULL",
+    """
+    CREATE TRIGGER entry_stays BEFORE UPDATE ON entry
+    BEGIN SELECT RAISE(ABORT, 'an entry of the ledger is never changed'); END
+    """,
+    """
+    CREATE TRIGGER entry_remains BEFORE DELETE ON entry
+    BEGIN SELECT RAISE(ABORT, 'an entry of the ledger is never deleted'); END
+    """,
+    # `usage` entries of a day and their sum, and which of the ledger's rows to look among.
+    """
+    CREATE TABLE entry_day (
+        day INTEGER PRIMARY KEY,
+        usage INTEGER NOT NULL,
+        charge INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL
+    )
+    """,
+    """
+    INSERT INTO entry_day
+    SELECT day, sum(type = 'usage'), -sum(CASE WHEN type = 'usage' THEN amount ELSE 0 END), min(seq), max(seq)
+    FROM entry GROUP BY day
+    """,
+    """
+    CREATE TRIGGER entry_counts AFTER INSERT ON entry
+    BEGIN
+        INSERT INTO entry_day VALUES (
+            new.day, new.type = 'usage', CASE WHEN new.type = 'usage' THEN -new.amount ELSE 0 END, new.seq, new.seq
+        )
+        ON CONFLICT (day) DO UPDATE SET
+            usage = usage + excluded.usage, charge = charge + excluded.charge, last_seq = excluded.last_seq;
+    END
+    """,
+    # How many of the requests were charged, and the entry of the newest of these.
+    "ALTER TABLE usage_day ADD COLUMN charged INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE usage_day ADD COLUMN last_seq INTEGER",
+    """
+    INSERT INTO usage_day (day, key_hash, model, provider, requests, errors, input, output, reasoning, cached, charge, byok, last_unix,
+        charged, last_seq)
+    SELECT generation.day, generation.key_hash, model, provider, 0, 0, 0, 0, 0, 0, 0, 0, 0, count(*), max(entry.seq)
+    FROM entry JOIN generation ON generation.id = entry.id WHERE type = 'usage' GROUP BY 1, 2, 3, 4
+    ON CONFLICT (day, key_hash, model, provider) DO UPDATE SET charged = excluded.charged, last_seq = excluded.last_seq
+    """,
+    """
+    CREATE TRIGGER generation_settles AFTER INSERT ON generation
+    BEGIN
+        DELETE FROM reservation WHERE id = new.id;
+        INSERT INTO entry (id, created_unix, day, type, account, counter_account, amount, balance_after, key_hash, previous)
+        SELECT new.id, new.created_unix, new.day, 'usage', 'balance', 'usage', -new.charge,
+            coalesce((SELECT balance_after FROM entry ORDER BY seq DESC LIMIT 1), 0) - new.charge, new.key_hash,
+            (SELECT last_seq FROM usage_day
+                WHERE day = new.day AND key_hash = new.key_hash AND model = new.model AND provider = new.provider)
+        WHERE new.charge > 0;
+        INSERT INTO usage_day (
+            day, key_hash, model, provider, requests, errors, input, output, reasoning, cached, charge, byok, last_unix, charged,
+            last_seq
+        )
+        VALUES (
+            new.day, new.key_hash, new.model, new.provider, 1, new.status = 'error', new.input, new.output, new.reasoning,
+            new.cached, coalesce(new.charge, 0), CASE WHEN new.is_byok THEN coalesce(new.list_cost, 0) ELSE 0 END, new.created_unix,
+            coalesce(new.charge, 0) > 0, CASE WHEN new.charge > 0 THEN (SELECT max(seq) FROM entry) END
+        )
+        ON CONFLICT (day, key_hash, model, provider) DO UPDATE SET
+            requests = requests + 1,
+            errors = errors + excluded.errors,
+            input = input + excluded.input,
+            output = output + excluded.output,
+            reasoning = reasoning + excluded.reasoning,
+            cached = cached + excluded.cached,
+            charge = charge + excluded.charge,
+            byok = byok + excluded.byok,
+            last_unix = max(last_unix, excluded.last_unix),
+            charged = charged + excluded.charged,
+            last_seq = coalesce(excluded.last_seq, last_seq);
+    END
+    """,
+)
+
+CORE = [
+    Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER), 1)
+]

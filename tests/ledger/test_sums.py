@@ -121,7 +121,7 @@ async def compare(desk: Desk, story: Story) -> None:
         assert account.reserved == 0
         assert all(charge >= 0 for charge in account.charged_by_day.values())
     assert await desk.server.database.all("SELECT * FROM reservation") == []
-    assert await desk.server.generations.check() == []
+    assert await desk.server.entries.check() == []
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

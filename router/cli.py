@@ -26,12 +26,14 @@ COMMANDS = {
     "serve": "run the server",
     "check": "validate configuration, plugins and database, list the providers",
     "keys": "make, list and change keys",
+    "credits": "show and book credits",
     "models": "list the models that can be asked for",
     "explain": "say where a request would go, and why",
     "providers": "list the configured upstreams",
     "plugins": "list the plugins that are installed",
     "simulate": "price the logged calls again under another policy",
     "record": "record an upstream for a plugin's tests",
+    "db": "migrate, copy and check the database",
     "doctor": "look for what could be wrong on this machine",
 }
 

@@ -55,6 +55,7 @@ from .store.database import Database
 from .store.entries import Entries
 from .store.generations import Generations
 from .store.keys import Keys
+from .store.migrations import Migration
 from .tasks import spawn
 from .throttle import Throttle
 
@@ -120,11 +121,7 @@ class Server:
 
     async def start(self) -> None:
         """Open the store, load the plugins, make the providers. Raises SettingsError, StoreError."""
-        for name, kind in DEFAULT_PLUGINS.items():
-            if name not in self.settings.plugins.disabled:
-                self.plugins.register(kind(self), name, state="builtin")
-        self.plugins.load(self.settings)
-        self.plugin_settings = self.plugins.settings_of(self.settings)
+        self.load_plugins()
         self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
         self._exit.push_async_callback(self._close_providers)
         await self._configure(self.settings)
@@ -145,6 +142,18 @@ class Server:
         self.counting = Counting(self.plugins, planner, self.ledger)
         for context in reversed(hook.router_lifespan(app=self)):
             await self._exit.enter_async_context(context)
+
+    def load_plugins(self) -> None:
+        """Builtins and installed ones, with their settings. Raises SettingsError."""
+        for name, kind in DEFAULT_PLUGINS.items():
+            if name not in self.settings.plugins.disabled:
+                self.plugins.register(kind(self), name, state="builtin")
+        self.plugins.load(self.settings)
+        self.plugin_settings = self.plugins.settings_of(self.settings)
+
+    def migrations(self) -> list[Migration]:
+        """Those of all plugins."""
+        return [migration for group in self.plugins.hook.router_migrations() for migration in group]
 
     async def stop(self) -> None:
         """Close background work, providers and the store, in this order."""
@@ -170,11 +179,10 @@ class Server:
             self._replaced.remove(provider)
 
     async def _open_store(self) -> None:
-        migrations = self.plugins.hook.router_migrations()
         self.database = await Database.open(
             Path(self.settings.server.database),
             synchronous=self.settings.server.synchronous,
-            migrations=[migration for group in migrations for migration in group],
+            migrations=self.migrations(),
             exclusive=True,
         )
         # Behind a start that fails too: a connection is a thread, and the process would wait for it for ever.

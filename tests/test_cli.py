@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from router.cli import main
+from router.store.migrations import FIRST
 
 ROOT = Path(__file__).parents[1]
 ECHO = '[providers.echo]\nplugin = "echo"\n'
@@ -313,6 +315,123 @@ def test_keys_are_listed_disabled_rotated_and_deleted(router: Router, key: str) 
     router("keys", "delete", "first")
     assert json.loads(router("keys", "list", "--json").stdout) == []
     assert "there is no key 'first'" in router("keys", "show", "first", fails=1).stderr
+
+
+# --- credits and the database ----------------------------------------------------------------------------------------
+
+
+def test_credits_are_granted_adjusted_and_shown(router: Router) -> None:
+    assert json.loads(router("credits", "show", "--json").stdout) == {
+        "total_credits": 0,
+        "total_usage": 0,
+        "credits": 0,
+    }
+
+    done = router("credits", "grant", "20", "--note", "for June")
+    adjusted = json.loads(router("credits", "adjust", "--json", "--note", "a slip", "--", "-0.50").stdout)
+
+    assert re.fullmatch(r"txn_\w+: \$20 booked; \$20 is left\n", done.stdout)
+    assert (adjusted["type"], adjusted["amount"], adjusted["balance_after"]) == ("adjustment", -0.5, 19.5)
+    assert router("credits", "show").stdout == "granted   $19.5\nused      $0\nleft      $19.5\n"
+    assert "the sums of the ledger agree" in router("check").stdout
+
+
+@pytest.mark.parametrize("amount", ["0", "-5", "much", "nan", "1e400"])
+def test_what_is_no_grant_is_refused(router: Router, amount: str) -> None:
+    done = router("credits", "grant", "--", amount, fails=2)
+    assert "argument AMOUNT" in done.stderr
+
+
+def test_more_than_the_ledger_adds_up_is_refused(router: Router) -> None:
+    assert "no more than $4,000,000" in router("credits", "grant", "5000000", fails=1).stderr
+
+
+def test_a_refund_needs_a_charge(router: Router, key: str) -> None:
+    assert "no charge was booked for gen-1" in router("credits", "refund", "gen-1", fails=1).stderr
+
+
+def test_a_call_is_refunded_once(router: Router, key: str, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "router.db")
+    connection.execute(
+        "INSERT INTO generation (id, created_unix, day, key_hash, status, charge) VALUES ('gen-1', 1, 0, 'k', 'ok', 5000000000)"
+    )
+    connection.commit()
+    connection.close()
+
+    entry = json.loads(router("credits", "refund", "gen-1", "--json").stdout)
+
+    assert (entry["type"], entry["amount"], entry["balance_after"], entry["generation_id"]) == (
+        "refund",
+        0.005,
+        0,
+        "gen-1",
+    )
+    assert "booked before" in router("credits", "refund", "gen-1", fails=1).stderr
+
+
+def test_a_database_is_copied_and_the_copy_is_whole(router: Router, key: str, tmp_path: Path) -> None:
+    router("credits", "grant", "3")
+    target = tmp_path / "copies" / "router.db"
+    target.parent.mkdir()
+
+    told = json.loads(router("db", "backup", str(target.parent), "--json").stdout)
+
+    assert told["copy"] == str(target)
+    assert json.loads(router("credits", "show", "--database", str(target), "--json").stdout)["credits"] == 3
+    assert json.loads(router("db", "check", "--database", str(target), "--json").stdout)["faults"] == []
+    assert "is there already" in router("db", "backup", str(target), fails=1).stderr
+    assert "copied to" in router("db", "backup").stdout
+
+
+def test_a_damaged_ledger_is_told(router: Router, tmp_path: Path) -> None:
+    router("credits", "grant", "3")
+    assert "the file is whole" in router("db", "check").stdout
+    connection = sqlite3.connect(tmp_path / "router.db")
+    connection.execute("DROP TRIGGER entry_stays")
+    connection.execute("UPDATE entry SET amount = 7")
+    connection.commit()
+    connection.close()
+
+    assert "do not lead from the balance before" in router("db", "check", fails=1).stderr
+    assert json.loads(router("db", "check", "--json", fails=1).stdout)["ok"] is False
+    assert "do not lead from the balance before" in router("check", fails=1).stderr
+
+
+def test_a_file_that_is_no_database_is_told(router: Router, tmp_path: Path) -> None:
+    assert "there is no database" in router("db", "check", fails=1).stderr
+    (tmp_path / "router.db").write_text("a letter " * 1000)
+    for action in ("check", "migrate", "backup"):
+        assert "not a database" in router("db", action, fails=1).stderr
+    assert [path.name for path in tmp_path.glob("*.bak")] == []
+
+
+def test_a_database_of_the_first_version_is_migrated(router: Router, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "router.db")
+    for statement in FIRST:
+        connection.execute(statement)
+    connection.execute("INSERT INTO migration VALUES ('core', 1, 0)")
+    connection.commit()
+    connection.close()
+
+    steps = json.loads(router("db", "migrate", "--json").stdout)["steps"]
+
+    assert {"core 2", "responses 1"} <= set(steps)
+    assert "nothing to do" in router("db", "migrate").stdout
+    assert len(list(tmp_path.glob("*.bak"))) == 1
+
+
+def test_credits_granted_while_the_server_runs_hold_at_once(serve: Serve, program: Router) -> None:
+    served = serve()
+    boss = json.loads(program("keys", "create", "--name", "boss", "--management", "--json").stdout)["key"]
+    served.wait_for("/v1/credits", boss, 200)
+
+    program("credits", "grant", "7")
+
+    deadline = time.monotonic() + 15
+    while (told := served.ask("/v1/credits", boss)[1]["data"])["credits"] != 7:
+        assert time.monotonic() < deadline, told
+        time.sleep(0.1)
+    assert "the sums of the ledger agree" in program("db", "check").stdout
 
 
 def test_without_a_database_there_are_no_keys_and_none_is_made(router: Router, tmp_path: Path) -> None:

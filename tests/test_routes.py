@@ -88,6 +88,17 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "logs:read": {
         "POST /simulate": BOTH,
     },
+    "credits:read": {
+        "GET /credits": BOTH,
+        "GET /balance": BOTH,
+        "GET /user/balance": BOTH,
+    },
+    "usage:read": {
+        "GET /transactions": BOTH,
+    },
+    "billing:manage": {
+        "POST /credits": BOTH,
+    },
     "generation:read": {
         "GET /generation": BOTH,
         "GET /generation/{id}": BOTH,

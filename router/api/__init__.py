@@ -79,6 +79,7 @@ def routes() -> list[Route]:
     """All routes of the router's own API."""
     from . import (
         consent,
+        credits,
         devices,
         endpoints,
         generations,
@@ -104,6 +105,7 @@ def routes() -> list[Route]:
             consent,
             devices,
             generations,
+            credits,
             simulate,
             reserved,
             service,

@@ -1,16 +1,20 @@
 """Handlers say by their annotations what they take and what they answer: that is checked here, and described in the OpenAPI document.
 
 `async def create(request: Request, body: NewKey) -> KeyMade` gets the JSON of the request as a `NewKey`; a parameter `query` gets the
-query. What does not fit is 400, with the member that is wrong.
+query. What does not fit is 400, with the member that is wrong. `-> KeyMade | web.Response` may also answer what is no JSON.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 import msgspec
+from aiohttp import web
 from msgspec import Struct
 from multidict import MultiMapping
 
@@ -28,7 +32,15 @@ class Signature(Struct):
 def signature(handler: Callable[..., Awaitable[Any]]) -> Signature:
     """Read a handler's annotations."""
     hints = get_type_hints(handler, include_extras=True)
-    return Signature(body=hints.get("body"), query=hints.get("query"), answer=hints.get("return"))
+    return Signature(body=hints.get("body"), query=hints.get("query"), answer=_json_of(hints.get("return")))
+
+
+def _json_of(answer: Any) -> Any:
+    """The type of the JSON that a handler answers, where it may answer something else (CSV, a plain number) too."""
+    kinds = get_args(answer) if isinstance(answer, UnionType) else ()
+    if web.Response not in kinds:
+        return answer
+    return functools.reduce(operator.or_, (kind for kind in kinds if kind is not web.Response))
 
 
 def body_of(raw: bytes, kind: Any) -> Any:

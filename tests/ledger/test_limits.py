@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.builtin.limits import WINDOW_S
@@ -225,6 +227,81 @@ async def test_without_limits_the_numbers_are_huge(desk: Desk) -> None:
     key = await desk.key()
     assert desk.ledger.rate_limit(key) == UNLIMITED
     assert (await went(desk, key)).rate_limit is None
+
+
+# --- edges of windows, and clocks that jump --------------------------------------------------------------------------
+
+RPM, TPM = 4, 1000
+moves = st.tuples(
+    #: seconds that pass, often to the edge of a second or of the window
+    st.one_of(st.sampled_from([0.0, 0.001, 0.999, 1.0, 59.0, 59.999, 60.0, 60.001]), st.floats(0, 70)),
+    #: what the wall clock jumps by meanwhile
+    st.sampled_from([0, 0, 0, -5, -3600, -3 * DAY, 3600]),
+    #: tokens that are asked for, and that are used
+    st.integers(1, 1200),
+    st.integers(0, 1200),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(moves, max_size=40))
+def test_limits_a_minute_are_exact_to_the_call_whatever_the_wall_clock_does(steps: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(compared(Path(folder), steps))
+
+
+async def compared(folder: Path, steps: list[Any]) -> None:
+    """Each call goes exactly where a plain list of the calls before says so; the wait that is told is the shortest."""
+    async with opened(folder) as desk:
+        key = await desk.key(rpm=RPM, tpm=TPM)
+        made: list[tuple[float, int]] = []
+
+        def fits(at: float, tokens: int) -> bool:
+            inside = [used for then, used in made if int(then) > int(at) - WINDOW_S]
+            return len(inside) < RPM and sum(inside) + tokens <= TPM
+
+        for seconds, jump, wanted, used in steps:
+            desk.clock.move(seconds)
+            desk.clock.unix += jump
+            now, tokens = desk.clock.now_s, min(wanted, TPM)
+            call = desk.call(key, prompt=wanted, max_tokens=0)
+            wait_s = await asked(desk, call)
+            assert (wait_s is None) == fits(now, tokens)
+            if wait_s is None:
+                desk.finish(desk.start(call), Usage(input=used, output=0))
+                made.append((now, used))
+                continue
+            assert 1 <= wait_s <= WINDOW_S
+            assert fits(now + wait_s, tokens)
+            assert wait_s == 1 or not fits(now + wait_s - 1, tokens)
+            desk.ledger.settle(call)
+
+
+async def asked(desk: Desk, call: Call) -> float | None:
+    """None where the call may go, else the seconds to wait."""
+    try:
+        await desk.admit(call)
+    except RateLimited as error:
+        return error.retry_after_s
+    return None
+
+
+async def test_200_at_once_at_the_edge_of_the_window(desk: Desk) -> None:
+    key = await desk.key(rpm=50)
+
+    async def go() -> bool:
+        call = desk.call(key)
+        try:
+            await desk.admit(call)
+        except RateLimited:
+            return False
+        await asyncio.sleep(0)
+        desk.finish(desk.start(call), Usage(input=1, output=1))
+        return True
+
+    for seconds, expected in ((0.0, 50), (59.9, 0), (0.1, 50)):
+        desk.clock.move(seconds)
+        assert sum(await asyncio.gather(*(go() for _ in range(200)))) == expected
 
 
 # --- the window ------------------------------------------------------------------------------------------------------

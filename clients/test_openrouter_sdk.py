@@ -1,8 +1,12 @@
-"""The `openrouter` SDK, unmodified, about models and presets: it checks all that it gets. Only the environment `third-party` has it."""
+"""The `openrouter` SDK, unmodified, about models, presets and keys: it checks all that it gets. Only `third-party` has it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +21,12 @@ sdk: Any = pytest.importorskip("openrouter", reason="the SDK of OpenRouter is in
 def asker(stage: Stage) -> Iterator[Any]:
     with sdk.OpenRouter(api_key=stage.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as asker:
         yield asker
+
+
+@pytest.fixture
+def manager(stage: Stage) -> Iterator[Any]:
+    with sdk.OpenRouter(api_key=stage.management, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as manager:
+        yield manager
 
 
 def pages(first: Any) -> list[list[str]]:
@@ -105,3 +115,64 @@ def test_a_model_that_is_not_there(asker: Any) -> None:
         asker.models.get(author="nobody", slug="nothing")
 
     assert "nobody/nothing" in str(refused.value)
+
+
+def test_keys_are_made_changed_and_deleted(manager: Any, stage: Stage) -> None:
+    name, until = f"key {secrets.token_hex(4)}", datetime(2999, 1, 2, tzinfo=UTC)
+    made = manager.api_keys.create(
+        name=name, limit=5, limit_reset="weekly", include_byok_in_limit=True, expires_at=until
+    )
+    hash = made.data.hash
+    assert (made.data.name, made.data.limit, made.data.limit_remaining, made.data.limit_reset) == (name, 5, 5, "weekly")
+    assert (made.data.expires_at, made.data.usage, made.data.disabled) == (until, 0, False)
+
+    with sdk.OpenRouter(api_key=made.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as owner:
+        owner.chat.send(model="echo/echo", messages=[{"role": "user", "content": "Hello"}])
+        current = owner.api_keys.get_current_key_metadata().data
+        assert (current.limit, current.label, current.is_management_key) == (5, made.data.label, False)
+        with pytest.raises(sdk.errors.OpenRouterError) as refused:
+            owner.api_keys.list()
+        assert refused.value.status_code == 403
+
+    changed = manager.api_keys.update(hash=hash, name=f"{name} too", limit=None, disabled=True).data
+    assert (changed.name, changed.limit, changed.disabled, changed.limit_reset) == (f"{name} too", None, True, "weekly")
+    assert hash not in [key.hash for key in listed(manager)]
+    assert hash in [key.hash for key in listed(manager, include_disabled=True)]
+    assert manager.api_keys.get(hash=hash).data.last_used_at is not None
+    assert manager.api_keys.delete(hash=hash).DELETED
+    with pytest.raises(sdk.errors.NotFoundResponseError):
+        manager.api_keys.get(hash=hash)
+
+
+def listed(manager: Any, **query: Any) -> list[Any]:
+    """All keys: the SDK's pages go by offset, until one is empty."""
+    found, offset = [], 0
+    while page := _data(manager.api_keys.list(offset=offset, **query)):
+        found += page
+        offset += len(page)
+    return found
+
+
+def _data(answer: Any) -> Any:
+    return getattr(answer, "result", answer).data
+
+
+def test_a_code_is_exchanged_for_a_key(manager: Any, stage: Stage) -> None:
+    verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    app = {"callback_url": "https://app.example/back", "code_challenge": challenge, "code_challenge_method": "S256"}
+
+    made = manager.o_auth.create_auth_code(**app, limit=2, key_label="an app", usage_limit_type="monthly").data
+    with sdk.OpenRouter(server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as anybody:
+        with pytest.raises(sdk.errors.ForbiddenResponseError):
+            anybody.o_auth.exchange_auth_code_for_api_key(
+                code=made.id, code_verifier="wrong", code_challenge_method="S256"
+            )
+        found = anybody.o_auth.exchange_auth_code_for_api_key(
+            code=made.id, code_verifier=verifier, code_challenge_method="S256"
+        )
+
+    assert found.user_id is None
+    with sdk.OpenRouter(api_key=found.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as owner:
+        assert owner.api_keys.get_current_key_metadata().data.limit == 2
+        assert owner.chat.send(model="echo/echo", messages=[{"role": "user", "content": "Hello"}]).choices

@@ -139,7 +139,7 @@ def _settings(name: str, limit: str) -> str:
         '<label for="limit">Most that it may spend, in USD</label>'
         f'<input id="limit" name="limit" type="number" min="0" step="any" value="{escape(limit)}">'
         "<small>Empty: no limit.</small>"
-        f'<label for="reset">Counted anew</label><select id="reset" name="limit_reset">{options}</select>'
+        f'<label for="reset">Starts again from zero</label><select id="reset" name="limit_reset">{options}</select>'
     )
 
 

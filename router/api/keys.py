@@ -30,6 +30,7 @@ class Which(Struct, kw_only=True):
     page_size: Annotated[int, Meta(ge=1, le=MOST_KEYS)] | None = None
     page_token: str | None = None
     include_disabled: bool = False
+    include_expired: bool = True
     workspace_id: str | None = None
 
 
@@ -92,6 +93,7 @@ async def listed(request: Request, query: Which) -> KeyList:
         offset=query.offset or 0,
         after=query.page_token or None,
         include_disabled=query.include_disabled,
+        include_expired=query.include_expired,
         workspace_id=query.workspace_id or None,
     )
     return KeyList([shown(request, each) for each in page.keys], page.total, page.next)

@@ -212,12 +212,16 @@ class Keys:
         offset: int = 0,
         after: str | None = None,
         include_disabled: bool = False,
+        include_expired: bool = True,
         workspace_id: str | None = None,
     ) -> KeyPage:
         """A part of the live keys, newest first, behind the one that the token `after` stands for. Raises BadRequest."""
         where, given = _LIVE, list[Any]()
         if not include_disabled:
             where += " AND disabled = 0"
+        if not include_expired:
+            where += " AND (expires_unix IS NULL OR expires_unix > ?)"
+            given.append(self._wall())
         if workspace_id is not None:
             where += " AND coalesce(workspace_id, ?) = ?"
             given += [DEFAULT_WORKSPACE, workspace_id]

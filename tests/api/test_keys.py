@@ -213,6 +213,14 @@ async def test_keys_that_are_disabled_are_listed_where_they_are_asked_for(router
     assert whole["data"][0]["disabled"]
 
 
+async def test_keys_that_are_over_are_left_out_where_nobody_wants_them(router: Running) -> None:
+    new = await made(router)
+    await router.server.database.write(("UPDATE key SET expires_unix = 1 WHERE hash = ?", (new["hash"],)))
+
+    assert (await ask(router, "GET", "/api/v1/keys"))["total_count"] == 3
+    assert (await ask(router, "GET", "/api/v1/keys?include_expired=false"))["total_count"] == 2
+
+
 async def test_keys_of_a_workspace(router: Running) -> None:
     await made(router, workspace_id="ws_1")
 

@@ -237,3 +237,30 @@ async def test_a_key_that_was_edited_into_nonsense_is_told(database: Database) -
 
     with pytest.raises(StoreError, match="is damaged"):
         await keys.reload()
+
+
+async def test_ten_thousand_keys_are_read_page_by_page_and_changed_one_by_one(keys: Keys, database: Database) -> None:
+    """A page, however far down, is a piece of an index; a change reads the changed key and no other."""
+    await keys.create("one")
+    await database.write(
+        (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+            " INSERT INTO key (hash, id, name, label, management, scopes, disabled, include_byok_in_limit, tags, created_unix)"
+            " SELECT 'hash' || i, 'key_' || i, 'name ' || i, 'label', 0, '[]', 0, 0, '[]', i FROM n",
+            (),
+        )
+    )
+    await keys.reload()
+
+    page, seen = await keys.page(1000), 0
+    while page.next is not None:
+        seen += len(page.keys)
+        page = await keys.page(1000, after=page.next)
+    assert (seen + len(page.keys), page.total) == (10_001, 10_001)
+
+    started = time.perf_counter()
+    await keys.page(100, offset=9_000)
+    await keys.update("hash5", rpm=1)
+    assert time.perf_counter() - started < 0.5, "it takes 10 ms"
+    assert (found := keys.get("hash5")) is not None
+    assert found.rpm == 1

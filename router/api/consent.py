@@ -230,6 +230,8 @@ def _login(back: str, message: str, *, status: int = 200) -> web.Response:
     return page(
         "Log in to this router",
         complaint(message) + f'<form method="post" action="/auth/login">{hidden(next=back)}'
+        # For the keepers of passwords, which want a name beside one.
+        '<input name="user" autocomplete="username" value="management key" hidden>'
         '<label for="key">Management key</label>'
         '<input id="key" name="key" type="password" required autofocus autocomplete="current-password">'
         "<small><code>router keys create --management --name me</code> makes one.</small>"

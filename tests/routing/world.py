@@ -196,6 +196,9 @@ class World:
 class _Relay:
     """Everything has been said when the exchange has succeeded."""
 
+    async def recall(self, call: Call, sink: Sink) -> bytes:
+        return b""
+
     async def outgoing(self, call: Call, candidate: Candidate) -> Outgoing:
         return Outgoing(path="/")
 

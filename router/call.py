@@ -171,10 +171,11 @@ class Head(Struct, kw_only=True):
 
 
 class Credential(Struct, kw_only=True):
-    """One key of ours at a provider. `label` is what may be shown; the secret is never printed."""
+    """One key at a provider: ours, or (`byok`) a client's own. `label` is what may be shown; the secret is never printed."""
 
     secret: str
     label: str = "1"
+    byok: bool = False
 
     def __repr__(self) -> str:
         return f"Credential({self.label})"

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 #: tokens that an answer is taken to have at most, where the request does not say and the model's maximum is not smaller
 DEFAULT_OUTPUT_TOKENS = 8192
+TEXT_ONLY = ["text"]
 #: more than this for one call is not believed
 MOST_CHARGE = 10_000 * PICODOLLARS
 CHARS_PER_TOKEN = 4
@@ -325,6 +326,7 @@ class Ledger:
             upstream_id=_clean(outcome.upstream_id),
             cost=call.charge,
             list_cost=call.cost.total if call.cost is not None else None,
+            is_byok=candidate is not None and candidate.credential.byok,
             prompt_cost=cost.prompt,
             completion_cost=cost.completion,
             cache_discount=cost.cache_discount,
@@ -418,9 +420,13 @@ def _worst_at(call: Call, candidate: Candidate) -> int:
     longest = candidate.endpoint.model.max_output
     wanted = DEFAULT_OUTPUT_TOKENS if head.max_tokens is None else head.max_tokens
     output = (min(wanted, longest) if longest else wanted) * head.n
-    # A hidden class of tokens may be dearer than the plain one.
+    # A hidden class of tokens may be dearer than the plain one, and sound and pictures often are.
     written = max(price.prompt, price.input_cache_write or 0, price.input_cache_write_1h or 0)
     thought = max(price.completion, price.internal_reasoning or 0)
+    if head.modalities:
+        written = max(written, price.audio_input or 0, price.image_input or 0)
+    if candidate.endpoint.model.output_modalities != TEXT_ONLY:
+        thought = max(thought, price.audio_output or 0, price.image_output or 0)
     amount = head.prompt_tokens * written + output * thought + price.request
     if price.overrides:
         amount = max(amount, price.cost(Usage(input=head.prompt_tokens, output=output), call.created_unix).total)

@@ -86,7 +86,8 @@ class ProviderSettings(Struct, kw_only=True, forbid_unknown_fields=True):
 
     `timeouts` are the differences from `[timeouts]` (seconds). `zdr` (the upstream keeps nothing), `training` (it learns
     from prompts), `quantization` and `local` are facts that routing preferences look at. `priority`: lower goes first
-    where the order is by priority.
+    where the order is by priority. `fee_percent` of the list price is charged where nobody charges us: on our own hardware, and with
+    a client's own key.
     """
 
     plugin: str
@@ -103,6 +104,7 @@ class ProviderSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     training: bool = False
     quantization: str = "unknown"
     local: bool = False
+    fee_percent: Annotated[float, Meta(ge=0, le=100)] = 0
     disabled: bool = False
     privacy_policy_url: str | None = None
     terms_of_service_url: str | None = None

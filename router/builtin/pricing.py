@@ -1,7 +1,8 @@
-"""What a call costs: the upstream's own word where it is authoritative, else the price list."""
+"""What a call costs: the upstream's own word where it is authoritative, else the price list; a fee where nobody charges us."""
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from ..call import Call
@@ -24,8 +25,11 @@ class Pricing:
         candidate = call.candidate
         if candidate is None:
             return None
+        cost = call.cost.total if call.cost is not None else None
         if usage.cost is not None and candidate.provider.reports_cost:
-            return usage.cost
-        if candidate.endpoint.local:
-            return 0  # our own machine: the list price is recorded, not charged
-        return call.cost.total if call.cost is not None else None
+            cost = usage.cost
+        if candidate.endpoint.local or candidate.credential.byok:
+            # Nobody charges us: the list price is recorded, a fee of it charged.
+            percent = candidate.provider.settings.fee_percent
+            return (None if cost is None else ceil(cost * percent / 100)) if percent else 0
+        return cost

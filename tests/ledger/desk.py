@@ -53,7 +53,8 @@ class Desk:
     ) -> Call:
         """A call that has been authenticated and planned.
 
-        Options: prompt, max_tokens, n, stream, headers, tags; provider (its class), model, endpoint (further members).
+        Options: prompt, max_tokens, n, stream, headers, tags, modalities; provider (its class) and its fee_percent, model, endpoint
+        (further members), byok.
         """
         call = Call(
             dialect=self.server.dialects[0],
@@ -72,15 +73,16 @@ class Desk:
             n=options.get("n", 1),
             stream=options.get("stream", False),
             tags=options.get("tags", []),
+            modalities=options.get("modalities", frozenset()),
         )
-        provider = options.get("provider", Nowhere)(
-            "nowhere", ProviderSettings(plugin="nowhere", api_key="none"), Timeouts()
-        )
+        kind, fee = options.get("provider", Nowhere), options.get("fee_percent", 0)
+        provider = kind("nowhere", ProviderSettings(plugin="nowhere", api_key="none", fee_percent=fee), Timeouts())
         model = options.get("model", Model(id="m"))
         endpoint = Endpoint(
             provider=provider, model_id="nowhere/m", model=model, price=price, **options.get("endpoint", {})
         )
-        call.plan = Plan(candidates=[Candidate(endpoint=endpoint, credential=Credential(secret="none"))])
+        credential = Credential(secret="none", byok=options.get("byok", False))
+        call.plan = Plan(candidates=[Candidate(endpoint=endpoint, credential=credential)])
         return call
 
     async def admit(self, call: Call) -> Call:

@@ -20,6 +20,7 @@ from router.testing.clock import NOON
 from .desk import DAY, PRICE, Desk, Honest, Nowhere, StillClock, opened
 
 MICRO = 10**6  # picodollars of one token
+SOUND = Price(prompt=1, completion=2, audio_input=40, audio_output=80)
 
 
 # --- reservation -----------------------------------------------------------------------------------------------------
@@ -41,6 +42,9 @@ MICRO = 10**6  # picodollars of one token
             990,
         ),
         (None, {}, 0),
+        (SOUND, {"prompt": 10, "max_tokens": 10}, 30),
+        (SOUND, {"prompt": 10, "max_tokens": 10, "modalities": frozenset({"audio"})}, 420),
+        (SOUND, {"prompt": 10, "max_tokens": 10, "model": Model(id="m", output_modalities=["text", "audio"])}, 810),
     ],
 )
 async def test_the_worst_case(desk: Desk, price: Price | None, options: dict[str, Any], amount: int) -> None:
@@ -318,6 +322,30 @@ async def test_the_upstreams_own_price_wins_where_it_is_authoritative(desk: Desk
 async def test_our_own_machines_cost_nothing_but_the_list_price_is_kept(desk: Desk) -> None:
     row = desk.finish(desk.start(desk.call(await desk.key(), endpoint={"local": True})), Usage(input=5, output=5))
     assert (row.cost, row.list_cost, row.priced) == (0, 10 * MICRO, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "fee", "charge"),
+    [
+        ({"byok": True}, 0, 0),
+        ({"byok": True}, 5, MICRO // 2),
+        ({"byok": True, "provider": Honest}, 10, 8),
+        ({"endpoint": {"local": True}}, 2.5, MICRO // 4),
+        ({}, 5, 10 * MICRO),
+    ],
+)
+async def test_a_clients_own_key_costs_the_fee(desk: Desk, options: Any, fee: float, charge: int) -> None:
+    key = await desk.key()
+    row = desk.finish(desk.start(desk.call(key, fee_percent=fee, **options)), Usage(input=5, output=5, cost=77))
+
+    assert (row.cost, row.list_cost, row.is_byok) == (charge, 10 * MICRO, options.get("byok", False))
+    assert desk.ledger.account(key).byok(None, 0) == (10 * MICRO if row.is_byok else 0)
+
+
+async def test_a_fee_of_no_price_is_none(desk: Desk) -> None:
+    call = desk.call(await desk.key(), byok=True, fee_percent=5, price=None)
+    row = desk.finish(desk.start(call), Usage(input=5, output=5))
+    assert (row.cost, row.priced) == (None, False)
 
 
 class Priced:

@@ -35,6 +35,8 @@ MOST_CHARGE = 10_000 * PICODOLLARS
 CHARS_PER_TOKEN = 4
 #: days whose sums are kept one by one; no window is longer
 KEPT_DAYS = 70
+#: windows whose sums an account remembers: a day, a week and a month, and room for those that follow
+KEPT_SUMS = 6
 LONGEST_TEXT = 256
 UNLIMITED = (2147483647, 2147483647, 2147483647)
 TITLES = ("X-Title", "X-OpenRouter-Title", "X-AnyRouter-Title", "X-Router-Title")
@@ -47,6 +49,7 @@ class Account:
     """The counters of one key, whatever its secret: charged in all and by day, and held back for calls under way."""
 
     __slots__ = (
+        "_sums",
         "byok_by_day",
         "byok_total",
         "charged_by_day",
@@ -65,6 +68,8 @@ class Account:
         self.requests_by_day: dict[int, int] = {}
         #: when the last call ended, 0 for never
         self.last_unix = 0.0
+        #: what was charged from a first to a last day, kept as it grows: each call asks for it, however many days there are
+        self._sums: dict[tuple[int, int], int] = {}
 
     def add(self, day: int, charge: int, byok: int, requests: int) -> None:
         """Count what was booked. `day` -1: long ago."""
@@ -75,9 +80,13 @@ class Account:
         if day not in self.requests_by_day and len(self.requests_by_day) > KEPT_DAYS:
             for by_day in (self.charged_by_day, self.byok_by_day, self.requests_by_day):
                 by_day.pop(min(by_day), None)
+            self._sums.clear()
         self.charged_by_day[day] = self.charged_by_day.get(day, 0) + charge
         self.byok_by_day[day] = self.byok_by_day.get(day, 0) + byok
         self.requests_by_day[day] = self.requests_by_day.get(day, 0) + requests
+        for first, last in self._sums:
+            if first <= day <= last:
+                self._sums[first, last] += charge
 
     def include(self, other: Account) -> None:
         """Count all that the other one has counted."""
@@ -88,7 +97,15 @@ class Account:
 
     def charged(self, window: str | None, day: int) -> int:
         """What was charged in the daily, weekly or monthly window that this day lies in, or (None) ever."""
-        return self.charged_total if window is None else _within(self.charged_by_day, window, day)
+        if window is None:
+            return self.charged_total
+        days = bounds(window, day)
+        charged = self._sums.get(days)
+        if charged is None:
+            if len(self._sums) >= KEPT_SUMS:
+                self._sums.clear()
+            charged = self._sums[days] = _within(self.charged_by_day, window, day)
+        return charged
 
     def byok(self, window: str | None, day: int) -> int:
         """The same for the list price of calls with the client's own provider keys."""

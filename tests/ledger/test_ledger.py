@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router import hookimpl
 from router.errors import DeadlineExceeded, InsufficientCredits, Overloaded, RateLimited, UpstreamUnavailable
-from router.ledger import DEFAULT_OUTPUT_TOKENS, bounds, worst_case
+from router.ledger import DEFAULT_OUTPUT_TOKENS, Account, bounds, worst_case
 from router.model import Model
 from router.prices import Price, PriceOverride, Usage
 from router.testing.clock import NOON
@@ -406,6 +408,20 @@ async def test_a_price_plugin_that_breaks_spoils_no_booking(desk: Desk) -> None:
 def test_bounds(window: str, day: int, expected: tuple[int, int]) -> None:
     """19676 is Wednesday, 15 November 2023."""
     assert bounds(window, day) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(19000, 19150), st.integers(0, 9), st.sampled_from(["daily", "weekly", "monthly"])))
+)
+def test_the_sum_of_a_window_is_that_of_its_days(steps: list[tuple[int, int, str]]) -> None:
+    account = Account()
+    for day, charge, window in steps:
+        account.add(day, charge, 0, 1)
+        first, last = bounds(window, day)
+        assert account.charged(window, day) == sum(
+            each for when, each in account.charged_by_day.items() if first <= when <= last
+        )
+    assert account.charged(None, 0) == sum(charge for _, charge, _ in steps)
 
 
 @pytest.mark.parametrize(("reset", "days"), [("daily", 1), ("weekly", 5), ("monthly", 16)])

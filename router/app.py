@@ -16,7 +16,6 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from . import logs
 from .api import PREFIXES, Request, Route, google, json_response, typed
-from .api import routes as api_routes
 from .builtin.explain.endpoints import split
 from .call import Call, wants_number_codes
 from .dialects import envelopes
@@ -57,10 +56,7 @@ def application(server: Server) -> web.Application:
                 _add(app, path.method, prefix + path.path, handler)
     for prefix in PREFIXES:
         _add(app, "POST", f"{prefix}/explain", _explaining_handler(server))
-    for route in [
-        *api_routes(),
-        *(route for group in server.plugins.hook.router_routes(app=server) for route in group),
-    ]:
+    for route in server.routes():
         handler = _api_handler(server, route)
         for prefix in route.prefixes:
             _add(app, route.method, prefix + route.path, handler)

@@ -14,7 +14,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from . import api
 from .alarms import Alarms
+from .api import Route
 from .api.listing import Listing
 from .asking import Asked, ask
 from .attempts import Attempts
@@ -119,10 +121,13 @@ class Server:
         self.throttle = Throttle(self.clock.monotonic)
         self._exit = AsyncExitStack()
 
+    def routes(self) -> list[Route]:
+        """All routes of the router's own API, those of its plugins included."""
+        return [*api.routes(), *(route for group in self.plugins.hook.router_routes(app=self) for route in group)]
+
     async def start(self) -> None:
-        """Open the store, load the plugins, make the providers. Raises SettingsError, StoreError."""
+        """Load the plugins, make the providers, open the store. Raises SettingsError, StoreError."""
         self.load_plugins()
-        self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
         self._exit.push_async_callback(self._close_providers)
         await self._configure(self.settings)
         await self._open_store()
@@ -144,12 +149,13 @@ class Server:
             await self._exit.enter_async_context(context)
 
     def load_plugins(self) -> None:
-        """Builtins and installed ones, with their settings. Raises SettingsError."""
+        """Builtins and installed ones, with their settings and dialects. Raises SettingsError."""
         for name, kind in DEFAULT_PLUGINS.items():
             if name not in self.settings.plugins.disabled:
                 self.plugins.register(kind(self), name, state="builtin")
         self.plugins.load(self.settings)
         self.plugin_settings = self.plugins.settings_of(self.settings)
+        self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
 
     def migrations(self) -> list[Migration]:
         """Those of all plugins."""

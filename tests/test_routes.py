@@ -35,6 +35,8 @@ GEMINI = (*BOTH, *BETA)
 ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "public": {
         "GET /healthz": ("",),
+        "GET /openapi.json": ("",),
+        "GET /openapi.yaml": ("",),
         "GET /health": ("", *BOTH),
         "GET /auth": ("",),
         "POST /auth": ("",),

@@ -8,6 +8,7 @@ JSON and query as what these are annotated with (`typed`). It returns a Struct o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -75,40 +76,25 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
     return web.Response(body=encode_json(value), status=status, content_type="application/json", headers=headers)
 
 
-def routes() -> list[Route]:
-    """All routes of the router's own API."""
-    from . import (
-        consent,
-        credits,
-        devices,
-        endpoints,
-        generations,
-        google,
-        grants,
-        keys,
-        models,
-        providers,
-        reserved,
-        service,
-        simulate,
-    )
+#: the modules here that define routes
+MODULES = (
+    *(
+        "consent",
+        "credits",
+        "devices",
+        "endpoints",
+        "generations",
+        "google",
+        "grants",
+        "keys",
+        "models",
+        "openapi",
+        "providers",
+    ),
+    *("reserved", "service", "simulate"),
+)
 
-    return [
-        route
-        for module in (
-            endpoints,
-            models,
-            google,
-            providers,
-            keys,
-            grants,
-            consent,
-            devices,
-            generations,
-            credits,
-            simulate,
-            reserved,
-            service,
-        )
-        for route in module.ROUTES
-    ]
+
+def routes() -> list[Route]:
+    """All routes of the router's own API. (Imported when they are asked for: they need what needs this module.)"""
+    return [route for name in MODULES for route in import_module(f".{name}", __package__).ROUTES]

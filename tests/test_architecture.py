@@ -30,7 +30,10 @@ LAYERS = (
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
 #: builtins bring routes, for which they need the Struct that describes one
 EXCEPTIONS = {("builtin", "api")}
-WEB = {"server", "app", "serving", "sink", "api", "dashboard", "builtin/metrics", "testing"}
+WEB = {
+    *("server", "app", "serving", "sink", "api", "dashboard", "testing"),
+    *("builtin/metrics", "builtin/statistics/activity", "builtin/statistics/usage"),
+}
 FIRST_LAYER_MAY = {"msgspec"}
 PLUGIN_MAY = re.compile(r"router(\.wire.*)?$")
 

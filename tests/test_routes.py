@@ -97,6 +97,12 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "usage:read": {
         "GET /transactions": BOTH,
+        "GET /activity": BOTH,
+        "GET /usage": BOTH,
+        "GET /usage/summary": ("/api",),
+        "GET /usage/timeseries": ("/api",),
+        "GET /analytics/meta": BOTH,
+        "POST /analytics/query": BOTH,
     },
     "billing:manage": {
         "POST /credits": BOTH,

@@ -10,6 +10,11 @@ def moment(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def date_of(day: int) -> str:
+    """The date of a UTC day since 1970-01-01."""
+    return datetime.fromtimestamp(day * 86400, UTC).date().isoformat()
+
+
 def unix_of(text: str) -> float:
     """Unix seconds of an ISO date (its beginning) or date-time; UTC where it names no zone. Raises ValueError."""
     try:

@@ -20,6 +20,7 @@ from .pricing import Pricing
 from .requested import Requested
 from .responses import Responses
 from .routing import Routing
+from .statistics import Statistics
 from .upstream import Send
 
 DEFAULT_PLUGINS: dict[str, type] = {
@@ -34,6 +35,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "compat": Compat,
     "responses": Responses,
     "presets": Presets,
+    "statistics": Statistics,
     "requested": Requested,
     "limits": Limits,
     "explain": Explain,

@@ -34,6 +34,8 @@ REQUIRED = {
     "Preset": """created_at! creator_user_id description designated_version_id id! name! slug! status! status_updated_at updated_at!
         workspace_id""",
     "PresetDesignatedVersion": "config! created_at! creator_id! id! preset_id! system_prompt updated_at! version!",
+    "ActivityItem": """byok_usage_inference! cached_tokens! completion_tokens! date! endpoint_id! model! model_permaslug!
+        prompt_tokens! provider_name! reasoning_tokens! requests! usage!""",
     "ListProvidersData": "name! privacy_policy_url slug!",
 }
 

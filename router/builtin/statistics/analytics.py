@@ -1,0 +1,256 @@
+"""GET /analytics/meta and POST /analytics/query: any of the metrics by any of the dimensions (api.md 13)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from ...api import Request
+from ...call import wants_number_codes
+from ...errors import BadRequest
+from ...prices import usd
+from ...store.statistics import Sums
+from .periods import Granularity, period, timestamp
+from .reading import Dimension, Query, Reading
+
+DEFAULT_ROWS, MOST_ROWS = 1000, 10_000
+MOST_FILTERS = 20
+Value = str | int | float
+
+
+class Metric(Struct):
+    """A figure. `rate`: an average, which cannot be added up."""
+
+    label: str
+    of: Callable[[Sums], float | None]
+    form: Literal["number", "currency", "percent", "latency", "throughput"] = "number"
+    rate: bool = False
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+METRICS = {
+    "request_count": Metric("Requests", lambda sums: sums.requests),
+    "error_count": Metric("Errors", lambda sums: sums.errors),
+    "error_rate": Metric("Error rate", lambda sums: _share(sums.errors, sums.requests), "percent", rate=True),
+    "prompt_tokens": Metric("Prompt tokens", lambda sums: sums.input),
+    "completion_tokens": Metric("Completion tokens", lambda sums: sums.output),
+    "reasoning_tokens": Metric("Reasoning tokens", lambda sums: sums.reasoning),
+    "cached_tokens": Metric("Cached prompt tokens", lambda sums: sums.cached),
+    "total_tokens": Metric("Tokens", lambda sums: sums.input + sums.output),
+    "cache_hit_rate": Metric(
+        "Cached share of prompts", lambda sums: _share(sums.cached, sums.input), "percent", rate=True
+    ),
+    "total_cost": Metric("Cost", lambda sums: usd(sums.charge), "currency"),
+    "byok_cost": Metric("Cost of own provider keys", lambda sums: usd(sums.byok), "currency"),
+    "average_cost": Metric(
+        "Cost of a request", lambda sums: _share(usd(sums.charge), sums.requests), "currency", rate=True
+    ),
+    "average_latency_ms": Metric(
+        "Time to first content", lambda sums: _share(sums.latency_ms, sums.requests), "latency", rate=True
+    ),
+    "average_generation_ms": Metric(
+        "Time from first content to the end",
+        lambda sums: _share(sums.generation_ms, sums.requests),
+        "latency",
+        rate=True,
+    ),
+    "tokens_per_second": Metric(
+        "Tokens per second", lambda sums: _share(sums.output * 1000, sums.generation_ms), "throughput", rate=True
+    ),
+}
+#: names that clients know these by
+SPELLINGS = {
+    "requests": "request_count",
+    "errors": "error_count",
+    "cost": "total_cost",
+    "usage": "total_cost",
+    "tokens": "total_tokens",
+}
+DIMENSIONS: dict[str, str] = {
+    "model": "Model",
+    "provider": "Provider",
+    "api_key": "API key",
+    "user": "User",
+    "app": "App",
+    "tag": "Tag",
+    "workspace": "Workspace",
+}
+KEYS = ("key", "api_key_hash", "api_key_id")
+OPERATORS = {"eq": "scalar", "neq": "scalar", "in": "array", "not_in": "array"}
+GRANULARITIES: dict[str, Granularity] = {"hour": "hourly", "day": "daily", "month": "monthly"}
+LABELS = {"hour": "Hour", "day": "Day", "month": "Month"}
+#: where the bucket of a row stands, as OpenRouter names it
+BUCKETS: dict[Granularity, str] = {"hourly": "date__hour", "daily": "date__day", "monthly": "date__month"}
+
+
+class Condition(Struct, forbid_unknown_fields=True):
+    """A dimension compared with a value or, for `in` and `not_in`, several."""
+
+    field: str
+    value: Value | list[Value]
+    operator: str = "eq"
+    include_unset: bool = False
+
+
+class TimeRange(Struct):
+    """The period as OpenRouter names it."""
+
+    start: str
+    end: str
+
+
+class OrderBy(Struct):
+    """A metric, a dimension, or "date"."""
+
+    field: str
+    direction: Literal["asc", "desc"] = "desc"
+
+
+class Asked(Struct, kw_only=True):
+    """What is asked for; `time_range` is another way to say `start` and `end`. Without a period the last 30 UTC days."""
+
+    metrics: Annotated[list[str], Meta(min_length=1)]
+    dimensions: list[str] | None = None
+    filters: list[Condition] | dict[str, Value | list[Value]] | None = None
+    start: str | float | None = None
+    end: str | float | None = None
+    time_range: TimeRange | None = None
+    granularity: str | None = None
+    order_by: OrderBy | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = DEFAULT_ROWS
+
+
+Row = dict[str, Any]
+
+
+async def meta(request: Request) -> dict[str, Any]:
+    """What can be asked for."""
+    return {
+        "data": {
+            "metrics": [
+                {"name": name, "display_label": each.label, "display_format": each.form, "is_rate": each.rate}
+                for name, each in METRICS.items()
+            ],
+            "dimensions": [{"name": name, "display_label": label} for name, label in DIMENSIONS.items()],
+            "operators": [{"name": name, "value_type": kind} for name, kind in OPERATORS.items()],
+            "granularities": [{"name": name, "display_label": label} for name, label in LABELS.items()],
+        }
+    }
+
+
+def query(reading: Reading) -> Any:
+    """The handler of POST /analytics/query."""
+
+    async def handle(request: Request, body: Asked) -> dict[str, Any]:
+        """Metrics by dimensions. Raises BadRequest for names that nobody knows."""
+        started = time.perf_counter()
+        metrics = [_metric(name) for name in body.metrics]
+        asked = _query(request, body)
+        rows = [_row(each, metrics, body, asked) for each in await reading.read(request, asked)]
+        _sort(rows, body, asked)
+        told = rows[: body.limit]
+        metadata = {
+            "query_time_ms": round((time.perf_counter() - started) * 1000, 3),
+            "row_count": len(told),
+            "truncated": len(rows) > len(told),
+        }
+        if body.time_range is not None or wants_number_codes(request.http.headers, "string"):
+            return {"data": {"data": told, "metadata": metadata}}
+        return {"data": told, "metadata": metadata}
+
+    return handle
+
+
+def _query(request: Request, body: Asked) -> Query:
+    start, end = (body.time_range.start, body.time_range.end) if body.time_range else (body.start, body.end)
+    where: dict[str, Sequence[str]] = {}
+    unless: dict[str, Sequence[str]] = {}
+    conditions = _conditions(body)
+    if len(conditions) > MOST_FILTERS:
+        raise BadRequest(f"filters: at most {MOST_FILTERS} of them", param="filters")
+    for each in conditions:
+        name = _dimension(each.field, "filters")
+        values = [str(value) for value in (each.value if isinstance(each.value, list) else [each.value])]
+        if each.operator not in OPERATORS:
+            raise _unknown("operator", each.operator, OPERATORS, "filters")
+        chosen = where if each.operator in ("eq", "in") else unless
+        if name in chosen and chosen is where:
+            values = [value for value in values if value in where[name]]
+        chosen[name] = [*(unless.get(name, ()) if chosen is unless else ()), *values]
+    return Query(
+        period=period(request.server.clock.wall(), _text(start), _text(end), ("start", "end")),
+        by=list(dict.fromkeys(_dimension(name, "dimensions") for name in body.dimensions or ())),
+        granularity=None if body.granularity is None else _granularity(body.granularity),
+        where=where,
+        unless=unless,
+    )
+
+
+def _conditions(body: Asked) -> list[Condition]:
+    if isinstance(body.filters, dict):
+        return [
+            Condition(name, value, "in" if isinstance(value, list) else "eq") for name, value in body.filters.items()
+        ]
+    return body.filters or []
+
+
+def _text(given: str | float | None) -> str | None:
+    return given if isinstance(given, str) or given is None else f"{given:.0f}"
+
+
+def _metric(name: str) -> Metric:
+    found = METRICS.get(SPELLINGS.get(name, name))
+    if found is None:
+        raise _unknown("metric", name, METRICS, "metrics")
+    return found
+
+
+def _dimension(name: str, param: str) -> Dimension:
+    plain = "api_key" if name in KEYS else name.removesuffix("_id")
+    if plain not in DIMENSIONS:
+        raise _unknown("dimension", name, DIMENSIONS, param)
+    return "key" if plain == "api_key" else plain  # type: ignore[return-value]  # one of them
+
+
+def _granularity(name: str) -> Granularity:
+    if name in BUCKETS:
+        return name
+    if name not in GRANULARITIES:
+        raise _unknown("granularity", name, GRANULARITIES, "granularity")
+    return GRANULARITIES[name]
+
+
+def _unknown(what: str, name: str, known: Iterable[str], param: str) -> BadRequest:
+    return BadRequest(f"{param}: there is no {what} {name[:50]!r}; there are {', '.join(known)}", param=param)
+
+
+def _row(sums: Sums, metrics: Sequence[Metric], body: Asked, asked: Query) -> Row:
+    row: Row = {}
+    if asked.granularity is not None:
+        row["timestamp"] = row[BUCKETS[asked.granularity]] = timestamp(sums.values["hour"])
+    for name in body.dimensions or ():
+        row[name] = sums.values[_dimension(name, "dimensions")]
+    return row | {name: metric.of(sums) for name, metric in zip(body.metrics, metrics, strict=True)}
+
+
+def _sort(rows: list[Row], body: Asked, asked: Query) -> None:
+    """As it was asked for; else by time, and without time what has most of the first metric in front. Raises BadRequest."""
+    order = body.order_by
+    if order is None:
+        order = OrderBy("timestamp", "asc") if asked.granularity else OrderBy(body.metrics[0])
+    field = "timestamp" if order.field == "date" else order.field
+    known = [*(["timestamp"] if asked.granularity else []), *(body.dimensions or ()), *body.metrics]
+    if field not in known:
+        raise _unknown("column", order.field, known, "order_by")
+    rows.sort(key=lambda row: _comparable(row, field), reverse=order.direction == "desc")
+
+
+def _comparable(row: Mapping[str, Any], field: str) -> tuple[bool, Any]:
+    value = row[field]
+    return value is not None, value if value is not None else 0

@@ -1,0 +1,153 @@
+"""What a request for statistics may see and how it wants it told apart, as a query of the store (`store.statistics`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
+
+from ...api import Request
+from ...call import DEFAULT_WORKSPACE
+from ...errors import BadRequest
+from ...store.statistics import WHOLE, Kind, Statistics, Sums, Wanted
+from .periods import Granularity, Period, begins
+
+if TYPE_CHECKING:
+    from ...server import Server
+
+Dimension = Literal["model", "provider", "key", "user", "workspace", "app", "tag"]
+#: dimensions whose values are the store's words
+WORDS: tuple[Kind, ...] = ("user", "app", "tag", "workspace")
+
+
+class Query(Struct, kw_only=True):
+    """What is asked for: `by` dimensions, in buckets of time or (None) all at once, of calls with these values and without those."""
+
+    period: Period
+    by: Sequence[Dimension] = ()
+    granularity: Granularity | None = None
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unless: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Reading:
+    """Reads sums for who asks: an inference key sees its own calls."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.store: Statistics
+
+    async def read(self, request: Request, query: Query) -> list[Sums]:
+        """The sums; their `values` are `hour` (of a bucket's beginning) and the dimensions. Raises BadRequest."""
+        hashes = await self._hashes(request, query)
+        if hashes is not None and not hashes:
+            return []
+        kind = self._kind(query)
+        if kind in WHOLE and hashes is not None:
+            return await self._of_one_workspace(query, hashes)
+        columns = _columns(query, kind)
+        wanted = self._wanted(query, kind, hashes, columns)
+        return _bucketed(
+            await self.store.sums(wanted), query.granularity, {column: name for name, column in columns.items()}
+        )
+
+    async def _hashes(self, request: Request, query: Query) -> list[str] | None:
+        """The hashes of the keys whose calls count, None for those of all."""
+        asked = query.where.get("key")
+        known = None if asked is None else [hash for each in asked for hash in await self.store.hashes(each)]
+        if known is None and query.unless.get("key"):
+            raise BadRequest("keys can be asked for, and not left out", param="filters")
+        if request.caller.management:
+            return known
+        own = await self.store.hashes(request.caller.hash)
+        return own if known is None else [hash for hash in own if hash in known]
+
+    def _kind(self, query: Query) -> Kind:
+        """Which words are needed. Raises BadRequest for more than one kind of them."""
+        named = {*query.by, *query.where, *query.unless}
+        kinds = [kind for kind in WORDS if kind in named]
+        if len(kinds) > 1:
+            raise BadRequest(
+                f"{' and '.join(kinds)} cannot be combined: sums are kept for each of them alone; ask for one of them",
+                param="group_by",
+            )
+        if kinds and query.granularity == "hourly":
+            raise BadRequest(f"sums by {kinds[0]} are kept by the day; ask for daily or monthly", param="granularity")
+        if kinds == ["workspace"] and "key" in query.by:
+            raise BadRequest("workspace and key cannot be combined; ask for one of them", param="group_by")
+        if kinds:
+            return kinds[0]
+        plain = named <= {"key"} and "key" in query.by and query.granularity != "hourly"
+        return "key" if plain and "key" not in query.where else ""
+
+    async def _of_one_workspace(self, query: Query, hashes: Sequence[str]) -> list[Sums]:
+        """The calls of single keys by workspace: each is in the one that it is in now."""
+        key = self._server.keys.get(hashes[0])
+        workspace = (key.workspace_id if key is not None else None) or DEFAULT_WORKSPACE
+        wanted = query.where.get("workspace")
+        if (wanted is not None and workspace not in wanted) or workspace in query.unless.get("workspace", ()):
+            return []
+        by = [name for name in query.by if name not in WHOLE]
+        plain = Query(
+            period=query.period,
+            by=by,
+            granularity=query.granularity,
+            where={name: values for name, values in query.where.items() if name not in WHOLE},
+            unless={name: values for name, values in query.unless.items() if name not in WHOLE},
+        )
+        columns = _columns(plain, "")
+        found = await self.store.sums(self._wanted(plain, "", hashes, columns))
+        told = _bucketed(found, query.granularity, {column: name for name, column in columns.items()})
+        for each in told:
+            if "workspace" in query.by:
+                each.values["workspace"] = workspace
+            if "key" in query.by:
+                each.values["key"] = key.hash if key is not None else hashes[0]
+        return told
+
+    def _wanted(self, query: Query, kind: Kind, hashes: Sequence[str] | None, columns: Mapping[str, str]) -> Wanted:
+        by = [columns[name] for name in query.by]
+        named = {
+            name: columns.get(name) or _column(name, kind) for name in (*query.where, *query.unless) if name != "key"
+        }
+        return Wanted(
+            first_hour=query.period.first,
+            last_hour=query.period.last,
+            by=[*(["hour"] if query.granularity else []), *by],
+            kind=kind,
+            where={named[name]: values for name, values in query.where.items() if name != "key"},
+            unless={named[name]: values for name, values in query.unless.items() if name != "key"},
+            hashes=hashes,
+        )
+
+
+def _columns(query: Query, kind: Kind) -> dict[str, str]:
+    return {name: _column(name, kind) for name in query.by}
+
+
+def _column(name: str, kind: Kind) -> str:
+    if name == "key":
+        return "word" if kind == "key" else "scope"
+    return name if name in ("model", "provider") else "word"
+
+
+def _bucketed(found: Iterable[Sums], granularity: Granularity | None, names: Mapping[str, str]) -> list[Sums]:
+    """The rows of one bucket put together, with the names of dimensions in place of columns."""
+    merged: dict[tuple[Any, ...], Sums] = {}
+    for each in found:
+        values = {names.get(column, column): value for column, value in each.values.items()}
+        if granularity is not None:
+            values["hour"] = begins(values["hour"], granularity)
+        each.values = values
+        known = merged.setdefault(tuple(values.values()), each)
+        if known is not each:
+            known.add(each)
+    return list(merged.values())
+
+
+def heaviest_first(
+    found: Iterable[Sums], key: Callable[[Sums], Any] = lambda each: (each.charge, each.requests)
+) -> list[Sums]:
+    """Those that cost most in front."""
+    return sorted(found, key=key, reverse=True)

@@ -1,0 +1,207 @@
+"""Sums of the ledger's calls by hour, day, model, provider, key, user, app, tag and workspace: what statistics read instead of calls.
+
+They cost a call nothing: rows of `generation` are added up behind it, many at once, and whoever asks has what is new added first. A
+row of `statistic` holds the sums of one key (`scope`; "" is all keys), of one `kind` of words ("" for none) and one of its words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import aiosqlite
+from msgspec import Struct, field
+
+from .database import Database
+from .migrations import Migration
+from .writer import Statement
+
+#: rows that one transaction adds up: settlements wait for it (10 ms)
+AT_ONCE = 1000
+#: the same in a migration, for which everybody waits anyway
+MIGRATED_AT_ONCE = 100_000
+
+#: what is added up: tokens, picodollars (`byok`: list price of calls with the client's own provider keys), milliseconds
+SUMS = (
+    *("requests", "errors", "input", "output", "reasoning", "cached", "charge", "byok"),
+    *("latency_ms", "generation_ms"),
+)
+Kind = Literal["", "key", "workspace", "user", "app", "tag"]
+#: kinds that are kept for all keys together only, the first of them without models and providers
+WHOLE = ("key", "workspace")
+#: words by the day, everything else by the hour
+DAY_HOURS = 24
+
+_SUMMED = ", ".join(f"sum({name})" for name in SUMS)
+
+
+class Wanted(Struct, kw_only=True):
+    """Which sums: of these hours since 1970 (both included), apart `by` columns (hour, model, provider, word, scope), of calls whose
+    columns have one of the values in `where` and none of those in `unless`. `kind` says what words are, `hashes` whose calls count
+    (None: everybody's)."""
+
+    first_hour: int
+    last_hour: int
+    by: Sequence[str] = ()
+    kind: Kind = ""
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unless: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    hashes: Sequence[str] | None = None
+
+
+class Sums(Struct):
+    """Sums of the calls that have these values in the columns that were told apart."""
+
+    values: dict[str, Any]
+    requests: int = 0
+    errors: int = 0
+    input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cached: int = 0
+    charge: int = 0
+    byok: int = 0
+    latency_ms: int = 0
+    generation_ms: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Take other sums in."""
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Statistics:
+    """Adding up and reading. Use one object per database: who adds up does so alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._adding = asyncio.Lock()
+
+    async def add_up(self) -> None:
+        """Add up the calls that were committed before this moment."""
+        row = await self._database.one("SELECT coalesce(max(seq), 0) FROM generation")
+        newest = row[0] if row else 0
+        async with self._adding:
+            while (seen := await self.seen()) < newest:
+                await self._database.write(*_steps(AT_ONCE))
+                if await self.seen() <= seen:
+                    return
+
+    async def seen(self) -> int:
+        """The newest row of `generation` that is in the sums."""
+        row = await self._database.one("SELECT seq FROM statistic_seen")
+        return row[0] if row else 0
+
+    async def sums(self, wanted: Wanted) -> list[Sums]:
+        """The sums that are wanted, in the order of what tells them apart."""
+        await self.add_up()
+        query, parameters = _query(wanted)
+        by = list(wanted.by)
+        rows = await self._database.all(query, parameters)
+        found = [Sums(dict(zip(by, row, strict=False)), *row[len(by) :]) for row in rows]
+        return [each for each in found if each.requests]
+
+    async def hashes(self, hash: str) -> list[str]:
+        """All hashes of the key that has or had this one: every secret that it ever had."""
+        rows = await self._database.all(
+            "SELECT hash FROM key WHERE id IN (SELECT id FROM key WHERE hash = ?) UNION SELECT ?", (hash, hash)
+        )
+        return [row[0] for row in rows]
+
+
+def _query(wanted: Wanted) -> tuple[str, list[Any]]:
+    first, last = wanted.first_hour, wanted.last_hour
+    if wanted.kind:
+        first -= first % DAY_HOURS
+    parameters: list[Any]
+    if wanted.hashes is not None:
+        scope, parameters = f"scope IN ({_marks(wanted.hashes)})", list(wanted.hashes)
+    elif "scope" in wanted.by:
+        scope = "scope IN (SELECT word FROM statistic WHERE scope = '' AND kind = 'key' AND hour BETWEEN ? AND ?)"
+        parameters = [first - first % DAY_HOURS, last]
+    else:
+        scope, parameters = "scope = ''", []
+    query = (
+        f"SELECT {', '.join((*wanted.by, _SUMMED))} FROM statistic WHERE {scope} AND kind = ? AND hour BETWEEN ? AND ?"  # noqa: S608
+    )
+    parameters += [wanted.kind, first, last]
+    for values_of, operator in ((wanted.where, "IN"), (wanted.unless, "NOT IN")):
+        for column, values in values_of.items():
+            query += f" AND {column} {operator} ({_marks(values)})"
+            parameters += values
+    if wanted.by:
+        columns = ", ".join(wanted.by)
+        query += f" GROUP BY {columns} ORDER BY {columns}"
+    return query, parameters
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+# --- adding up -------------------------------------------------------------------------------------------------------
+
+_KEY = ("scope", "kind", "hour", "word", "model", "provider")
+_ADDED = ",\n".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
+
+#: calls that are not in the sums yet, each as often as it has words, and each time for all keys and for its own
+_ADD = f"""
+    WITH fresh AS (
+        SELECT generation.key_hash, CAST(generation.created_unix / 3600 AS INTEGER) AS hour, generation.day * 24 AS day_hour,
+            model, provider, user, app_title, generation.detail AS detail, coalesce(key.workspace_id, 'default') AS workspace,
+            1 AS requests, status = 'error' AS errors, input, output, reasoning, cached, coalesce(charge, 0) AS charge,
+            CASE WHEN is_byok THEN coalesce(list_cost, 0) ELSE 0 END AS byok, latency_ms, generation_ms
+        FROM generation LEFT JOIN key ON key.hash = generation.key_hash
+        WHERE seq > (SELECT seq FROM statistic_seen) AND seq <= (SELECT seq FROM statistic_seen) + ?
+    ),
+    worded AS (
+        SELECT '' AS kind, '' AS word, hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh
+        UNION ALL SELECT 'user', user, day_hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh WHERE user IS NOT NULL
+        UNION ALL SELECT 'app', app_title, day_hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh WHERE app_title IS NOT NULL
+        UNION ALL SELECT 'tag', each.value, day_hour, key_hash, model, provider, {", ".join(SUMS)}
+            FROM fresh, json_each(CASE WHEN instr(detail, '"tags"') THEN json_extract(detail, '$.tags') ELSE '[]' END) AS each
+    )
+    INSERT INTO statistic ({", ".join((*_KEY, *SUMS))})
+    SELECT scope, kind, hour, word, model, provider, {_SUMMED} FROM (
+        SELECT '' AS scope, * FROM worded
+        UNION ALL SELECT key_hash, * FROM worded
+        UNION ALL SELECT '', 'key', key_hash, day_hour, key_hash, '', '', {", ".join(SUMS)} FROM fresh
+        UNION ALL SELECT '', 'workspace', workspace, day_hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh
+    )
+    WHERE true GROUP BY scope, kind, hour, word, model, provider
+    ON CONFLICT (scope, kind, hour, word, model, provider) DO UPDATE SET {_ADDED}
+"""  # noqa: S608 - our own words
+_SEEN = "UPDATE statistic_seen SET seq = min(seq + ?, max(seq, (SELECT coalesce(max(seq), 0) FROM generation)))"
+
+
+def _steps(rows: int) -> tuple[Statement, Statement]:
+    return (_ADD, (rows,)), (_SEEN, (rows,))
+
+
+async def _create(connection: aiosqlite.Connection) -> None:
+    """The tables, with the sums of all calls that are there."""
+    columns = ",\n".join(f"{name} INTEGER NOT NULL" for name in SUMS)
+    await connection.execute_fetchall(
+        f"""
+        CREATE TABLE statistic (
+            scope TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            hour INTEGER NOT NULL,
+            word TEXT NOT NULL,
+            model TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            {columns},
+            PRIMARY KEY (scope, kind, hour, word, model, provider)
+        ) WITHOUT ROWID
+        """
+    )
+    await connection.execute_fetchall("CREATE TABLE statistic_seen (seq INTEGER NOT NULL)")
+    await connection.execute_fetchall("INSERT INTO statistic_seen VALUES (0)")
+    newest = next(iter(await connection.execute_fetchall("SELECT coalesce(max(seq), 0) FROM generation")))[0]
+    for _ in range(0, newest, MIGRATED_AT_ONCE):
+        for sql, parameters in _steps(MIGRATED_AT_ONCE):
+            await connection.execute_fetchall(sql, parameters)
+
+
+MIGRATIONS = (Migration("statistics", 1, _create),)

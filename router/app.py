@@ -33,6 +33,7 @@ from .errors import (
 )
 from .server import IDENTITY, Server
 from .sink import CREDENTIALS, UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
+from .store.idempotency import Answer, fingerprint_of, key_of
 
 log = logging.getLogger(__name__)
 
@@ -144,20 +145,55 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
         arguments: dict[str, Any] = {}
         if wanted.query is not None:
             arguments["query"] = typed.query_of(request.query, wanted.query)
+        raw = b""
         if wanted.body is not None:
             # Clients put any Content-Type on no body at all.
             raw = await read_body(request, _max_body(server)) if request.body_exists else b""
             arguments["body"] = typed.body_of(raw, wanted.body)
         asked = Request(server=server, http=request, id=request_id(request), identity=identity)
-        value = await route.handler(asked, **arguments)
-        status = asked.status or route.status
-        response = value if isinstance(value, web.StreamResponse) else json_response(value, status=status)
+
+        async def respond() -> web.StreamResponse:
+            value = await route.handler(asked, **arguments)
+            status = asked.status or route.status
+            return value if isinstance(value, web.StreamResponse) else json_response(value, status=status)
+
+        if route.once and "Idempotency-Key" in request.headers:
+            response = await _once(asked, raw, respond)
+        else:
+            response = await respond()
         if route.keep_s:
             response.headers["Cache-Control"] = f"private, max-age={route.keep_s}"
             response.headers["Vary"] = CREDENTIALS
         return response
 
     return handle
+
+
+async def _once(
+    asked: Request, body: bytes, respond: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """The answer to a request under an idempotency key: a new one, or that of the first time. Raises Conflict, Unprocessable."""
+    server, request = asked.server, asked.http
+    identity = asked.identity
+    if identity is None:  # on a public path the handler says who may
+        try:
+            identity = await server.identify(request, "any")
+        except RouterError:
+            identity = None
+    if identity is None:
+        return await respond()
+
+    async def work() -> Answer:
+        response = await respond()
+        assert isinstance(response, web.Response)
+        assert isinstance(response.body, bytes)
+        return Answer(status=response.status, media_type=response.content_type, body=response.body)
+
+    key = key_of(request.headers["Idempotency-Key"])
+    fingerprint = fingerprint_of(f"{request.method} {request.path}", body)
+    answer = await server.idempotency.once(identity.id or identity.hash, key, fingerprint, work)
+    headers = {"Idempotent-Replay": "true"} if answer.again else None
+    return web.Response(body=answer.body, status=answer.status, content_type=answer.media_type, headers=headers)
 
 
 class Connection(web.RequestHandler):

@@ -56,6 +56,7 @@ from .store.codes import Codes
 from .store.database import Database
 from .store.entries import Entries
 from .store.generations import Generations
+from .store.idempotency import Idempotency
 from .store.keys import Keys
 from .store.migrations import Migration
 from .tasks import spawn
@@ -103,6 +104,7 @@ class Server:
         self.database: Database
         self.keys: Keys
         self.codes: Codes
+        self.idempotency: Idempotency
         self.sessions: Sessions
         self.generations: Generations
         self.entries: Entries
@@ -198,6 +200,7 @@ class Server:
         )
         await self.keys.load()
         self.codes = Codes(self.database, self.clock.wall)
+        self.idempotency = Idempotency(self.database, self.clock.wall)
         self.sessions = Sessions(self.keys, self.clock.wall)
         self.generations = Generations(self.database)
         self.entries = Entries(self.database)

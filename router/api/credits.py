@@ -205,7 +205,7 @@ async def grant(request: Request, body: NewGrant) -> Transaction:
 
 ROUTES = [
     Route(method="GET", path="/credits", handler=credits, scope="credits:read"),
-    Route(method="POST", path="/credits", handler=grant, scope="billing:manage", status=201),
+    Route(method="POST", path="/credits", handler=grant, scope="billing:manage", status=201, once=True),
     Route(method="GET", path="/balance", handler=balance, scope="credits:read"),
     Route(method="GET", path="/user/balance", handler=balance, scope="credits:read"),
     Route(method="GET", path="/transactions", handler=transactions, scope="usage:read"),

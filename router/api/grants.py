@@ -243,7 +243,7 @@ def _fits(verifier: str, challenge: str, method: str | None) -> bool:
 
 
 ROUTES = [
-    Route(method="POST", path="/auth/keys", handler=make_key_or_exchange, scope="public"),
+    Route(method="POST", path="/auth/keys", handler=make_key_or_exchange, scope="public", once=True),
     Route(method="POST", path="/auth/keys/code", handler=make_code, scope=MANAGE),
     Route(method="POST", path="/auth/keys/exchange", handler=exchange, scope="public"),
 ]

@@ -13,6 +13,7 @@ from .choices import Choices
 from .compat import Compat
 from .compression import Compression
 from .explain import Explain
+from .idempotency import Idempotency
 from .limits import Limits
 from .metrics import Metrics
 from .presets import Presets
@@ -39,5 +40,6 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "requested": Requested,
     "limits": Limits,
     "explain": Explain,
+    "idempotency": Idempotency,
     "auth": Auth,
 }

@@ -447,6 +447,22 @@ LEDGER = (
     """,
 )
 
+#: answers to requests that may come twice (store/idempotency.py)
+IDEMPOTENCY = (
+    """
+    CREATE TABLE idempotency (
+        owner TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        created_unix REAL NOT NULL,
+        answer BLOB,
+        PRIMARY KEY (owner, key)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX idempotency_created ON idempotency (created_unix)",
+)
+
 CORE = [
-    Migration("core", number, _runs(statements)) for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER), 1)
+    Migration("core", number, _runs(statements))
+    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY), 1)
 ]

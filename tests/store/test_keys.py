@@ -264,3 +264,20 @@ async def test_ten_thousand_keys_are_read_page_by_page_and_changed_one_by_one(ke
     assert time.perf_counter() - started < 0.5, "it takes 10 ms"
     assert (found := keys.get("hash5")) is not None
     assert found.rpm == 1
+
+
+async def test_changes_on_the_command_line_are_on_record(keys: Keys, database: Database) -> None:
+    _, first = await keys.create("one", limit=5)
+    await keys.disable("one")
+    _, second = await keys.rotate("one", grace_s=60)
+    await keys.delete("one")
+
+    rows = await database.all("SELECT actor, action, target FROM audit ORDER BY seq")
+
+    assert {row[0] for row in rows} == {"command line"}
+    assert [row[1:] for row in rows] == [
+        ("key.create", first.hash),
+        ("key.update", first.hash),
+        ("key.rotate", second.hash),
+        ("key.delete", second.hash),
+    ]

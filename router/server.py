@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,12 @@ SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
 class Server:
     """Everything a running router has. Builtins and API handlers get it; `reload` swaps what a new configuration changes."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], load: Callable[[], Settings] | None = None
+    ) -> None:
         self.settings = settings
+        #: reads the configuration again
+        self.load = load or (lambda: self.settings)
         self.environ = environ
         self.clock = Clock()
         self.alarms = Alarms()
@@ -112,6 +116,7 @@ class Server:
         self.table: Table
         #: simulations read the whole ledger: one at a time
         self.simulating = asyncio.Lock()
+        self._reloading = asyncio.Lock()
         self.listing = Listing(lambda: self.table)
         self.relay: Relay
         self.planner: Planner
@@ -173,8 +178,9 @@ class Server:
 
     async def reload(self, settings: Settings) -> None:
         """Take a new configuration. Calls under way keep what they have. Raises SettingsError, and then nothing has changed."""
-        old, seconds = list(self.providers.values()), self.settings.timeouts.total_seconds
-        await self._configure(settings)
+        async with self._reloading:
+            old, seconds = list(self.providers.values()), self.settings.timeouts.total_seconds
+            await self._configure(settings)
         self.health.reset()
         self._replaced.extend(old)
         spawn("close replaced providers", self._close_later(old, seconds))

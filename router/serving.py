@@ -41,10 +41,10 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: Settings, load: Callable[[], Settings]) -> int:
-    server = Server(settings, os.environ)
+    server = Server(settings, os.environ, load)
     try:
         await server.start()
-        stop = _signals(server, load)
+        stop = _signals(server)
         async with listening(server) as url:
             print(f"listening on {url}", flush=True)
             await _welcome(server, url)
@@ -119,7 +119,7 @@ async def _welcome(server: Server, url: str) -> None:
     )
 
 
-def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
+def _signals(server: Server) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -134,7 +134,7 @@ def _signals(server: Server, load: Callable[[], Settings]) -> asyncio.Event:
 
     async def reloading() -> None:
         try:
-            await server.reload(load())
+            await server.reload(server.load())
             log.info("the configuration was reloaded")
         except Exception as error:
             log.error("the configuration was not reloaded: %s", error)

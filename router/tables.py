@@ -44,6 +44,18 @@ class Overlay(str):
         return self
 
 
+class Referenced(str):
+    """What an `env:` or `file:` reference stands for. It knows the reference: that may be shown where the value may not."""
+
+    __slots__ = ("reference",)
+    reference: str
+
+    def __new__(cls, text: str, reference: str) -> Referenced:
+        self = super().__new__(cls, text)
+        self.reference = reference
+        return self
+
+
 # --- Structs of tables -----------------------------------------------------------------------------------------------
 
 
@@ -60,6 +72,10 @@ def _typed(value: Any, kind: Any) -> Any:
     """The value with what came from the environment given the type of its key."""
     if isinstance(value, dict):
         return {key: _typed(inner, child_type(kind, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_typed(inner, child_type(kind, number)) for number, inner in enumerate(value)]
+    if isinstance(value, Referenced) and kind is not Any:
+        return str(value)
     if not isinstance(value, Overlay) or kind is Any:
         return value
     try:
@@ -223,9 +239,9 @@ def _resolved(value: Any, path: str, key: str, environ: Mapping[str, str], folde
             for number, inner in enumerate(value)
         ]
     if isinstance(value, str) and value.startswith("env:"):
-        return _variable(value.removeprefix("env:"), path, key, environ)
+        return Referenced(_variable(value.removeprefix("env:"), path, key, environ), value)
     if isinstance(value, str) and value.startswith("file:"):
-        return _content(value.removeprefix("file:"), path, folder)
+        return Referenced(_content(value.removeprefix("file:"), path, folder), value)
     return value
 
 

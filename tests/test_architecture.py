@@ -20,7 +20,7 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 #: each line may import itself and the lines above it
 LAYERS = (
     ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms", "windows", "confined"),
-    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "logs", "throttle"),
+    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "balance", "ledger", "sink", "sessions", "devices"),
     ("lifecycle", "counting", "asking", "builtin"),

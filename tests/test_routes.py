@@ -77,6 +77,8 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /providers": BOTH,
     },
     "config:manage": {
+        "POST /admin/reload": BOTH,
+        "GET /admin/config": BOTH,
         "GET /presets": BOTH,
         "GET /presets/{slug}": BOTH,
         "PATCH /presets/{slug}": BOTH,

@@ -81,6 +81,7 @@ def json_response(value: Any, *, status: int = 200, headers: dict[str, str] | No
 #: the modules here that define routes
 MODULES = (
     *(
+        "admin",
         "consent",
         "credits",
         "devices",

@@ -34,12 +34,13 @@ class Source(Struct, kw_only=True):
 
 def urls_in(text: str) -> list[str]:
     """The http and https addresses that a text names, each once."""
-    found = (_without_punctuation(each) for each in _URL.findall(text))
-    return [url for url in dict.fromkeys(found) if len(url) <= LONGEST_URL]
+    # Trimming looks at an address again for each character that goes: only at what can be one.
+    found = (_without_punctuation(each) for each in _URL.findall(text) if len(each) <= LONGEST_URL)
+    return list(dict.fromkeys(found))
 
 
 def _without_punctuation(url: str) -> str:
-    """A sentence's end is no part of the address, nor is a bracket that was opened before it."""
+    """A sentence's end is no part of the address, nor is a bracket that was opened before it. `url` is short."""
     while url and (url[-1] in ".,;:!?*_~" or (url[-1] == ")" and url.count(")") > url.count("("))):
         url = url[:-1]
     return url

@@ -103,6 +103,14 @@ def test_the_addresses_in_a_message() -> None:
     assert urls_in(text) == ["https://a.example/x?y=1", "http://b.example/wiki/Ferry_(boat)", "https://c.example"]
 
 
+@pytest.mark.parametrize("tail", [")", "."])
+def test_a_message_that_is_one_endless_address_holds_nobody_up(tail: str) -> None:
+    started_s = time.process_time()
+
+    assert urls_in(f"https://a.example/{tail * 1_000_000} and https://b.example/{tail}") == ["https://b.example/"]
+    assert time.process_time() - started_s < 5
+
+
 @pytest.mark.parametrize(
     ("url", "pattern", "fits"),
     [

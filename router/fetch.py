@@ -22,6 +22,9 @@ from .errors import BadImage
 from .model import AnyPart, ChatRequest, File, Image, Message, ToolResult, Video
 
 MAX_BYTES = 20 * 1024 * 1024
+#: what one request may have fetched, at a time and in all: a body of some kB can name a hundred thousand URLs
+AT_ONCE = 8
+MAX_TOTAL_BYTES = 5 * MAX_BYTES
 MAX_REDIRECTS = 3
 SECONDS = 10
 
@@ -47,10 +50,34 @@ class Fetcher:
         ]
         if not wanted:
             return request
-        fetched = await asyncio.gather(*(self.fetch(part.url) for part in wanted))
-        contents = {id(part): content for part, content in zip(wanted, fetched, strict=True)}
+        fetched = await self._all(list(dict.fromkeys(part.url for part in wanted)))
+        contents = {id(part): fetched[part.url] for part in wanted}
         messages = [_with(message, contents) for message in request.messages]
         return replace(request, messages=messages)
+
+    async def _all(self, urls: list[str]) -> dict[str, tuple[str, bytes]]:
+        """The content of each. The first failure ends them all: none is left running behind it."""
+        fetched: dict[str, tuple[str, bytes]] = {}
+        waiting, size = iter(urls), 0
+
+        async def some() -> None:
+            nonlocal size
+            for url in waiting:
+                fetched[url] = await self.fetch(url)
+                size += len(fetched[url][1])
+                if size > MAX_TOTAL_BYTES:
+                    raise BadImage(
+                        f"what the request points to is larger than {MAX_TOTAL_BYTES // 1024 // 1024} MB in all",
+                        kind="image_too_large",
+                    )
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(urls))):
+                    group.create_task(some())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return fetched
 
     async def fetch(self, url: str, *, max_bytes: int = MAX_BYTES) -> tuple[str, bytes]:
         """Media type and content of a URL. Raises BadImage, of the kind image_download_failed or image_too_large."""
@@ -121,9 +148,20 @@ class _Checked(AbstractResolver):
 
 
 def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _inside(address) or address
     return address.is_global and not address.is_multicast
+
+
+#: IPv6 addresses that lead to the IPv4 address in their last 32 bits: through a translator of the network, and of old
+_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+
+def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for."""
+    if any(address in each for each in _EMBEDDING) and int(address) > 1:  # :: and ::1 are themselves
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str, most: int) -> bytes:

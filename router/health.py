@@ -19,6 +19,8 @@ from .windows import Window
 WINDOW_S = 30.0
 BASE_S, LONGEST_S = 30.0, 600.0
 SAMPLES = 256
+#: circuits that are kept: models that no catalogue knows are called what clients call them
+MOST = 10_000
 #: failures in a row, and failures among how many, that open a circuit
 ROW, MANY = 3, 10
 #: the retry budget of a provider (reliability 4): a share of its requests in the last seconds, and so many in any case, or one request
@@ -146,6 +148,8 @@ class Health:
         key = _key(candidate)
         circuit = self._circuits.get(key)
         if circuit is None:
+            if len(self._circuits) >= MOST:
+                self._forget_half()
             circuit = self._circuits[key] = Circuit()
             circuit.disabled = (key[0], key[2]) in self._refused
         return circuit
@@ -218,6 +222,12 @@ class Health:
             circuit.disabled = False
 
     # --- helpers ---
+
+    def _forget_half(self) -> None:
+        """Forget half of the circuits, first those with which nothing is wrong, of these the oldest."""
+        for key in sorted(self._circuits, key=self._uneasy.__contains__)[: MOST // 2]:
+            del self._circuits[key]
+            self._uneasy.pop(key, None)
 
     def _budget(self, candidate: Candidate) -> Budget:
         slug = candidate.provider.slug

@@ -543,4 +543,9 @@ def wants_number_codes(headers: Mapping[str, str], setting: str) -> bool:
     return setting == "number" or "speakeasy-sdk" in agent or "@openrouter/sdk" in agent
 
 
+def switched_on(value: str | None) -> bool:
+    """Does a header that is a switch say yes? `value` is None where it is not there."""
+    return value is not None and value.strip().lower() not in ("", "0", "false")
+
+
 encode_json = msgspec.json.Encoder().encode

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from msgspec import Struct
+from multidict import istr
 
 from . import api
 from .alarms import Alarms
@@ -22,7 +23,7 @@ from .asking import Asked, ask
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .builtin.auth import permitted
-from .call import Call, Identity
+from .call import Call, Identity, switched_on
 from .clock import Clock
 from .counting import Counting
 from .devices import Devices
@@ -65,6 +66,7 @@ from .throttle import Throttle
 IDENTITY = web.RequestKey("identity", Identity)
 #: methods that change nothing
 SAFE = ("GET", "HEAD", "OPTIONS")
+DRY_RUN = istr("X-Router-Dry-Run")
 SECRET_IN_ENVIRONMENT = "ROUTER_MANAGEMENT_KEY"
 
 
@@ -298,6 +300,7 @@ class Server:
         call.deadline_s = started + self._seconds(request)
         call.compat = self.compat
         call.server = self
+        call.dry = switched_on(request.headers.get(DRY_RUN))
         return call
 
     def _seconds(self, request: web.Request) -> float:

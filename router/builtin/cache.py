@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
+from multidict import istr
 
 from ..call import Call, Candidate, Recalled, Sink
 from ..errors import BadRequest, RouterError
@@ -42,6 +43,11 @@ IDLE = frozenset({"user", "metadata", "trace", "session_id"})
 NESTED = ("routerConfig", "router_config")
 #: headers that change what an answer holds
 TELLING = ("Metadata", "Experimental-Metadata")
+#: the names by which each header may come, folded already: some are looked for in every call
+SPELLED = {
+    name: (istr(f"X-OpenRouter-{name}"), istr(f"X-Router-{name}"))
+    for name in ("Cache", "Cache-Clear", "Cache-TTL", *TELLING)
+}
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -189,8 +195,9 @@ def wish_of(headers: Mapping[str, str], settings: CacheSettings) -> Wish | None:
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
-    value = headers.get(f"X-OpenRouter-{name}")
-    return headers.get(f"X-Router-{name}") if value is None else value
+    theirs, ours = SPELLED[name]
+    value = headers.get(theirs)
+    return headers.get(ours) if value is None else value
 
 
 def _truth(name: str, value: str) -> bool:

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from ..call import Call, Candidate
+from ..errors import NotImplementedHere
 from ..hookspecs import hookimpl
 from ..provider import Upstream
 
@@ -21,5 +22,9 @@ class Send:
 
     @hookimpl(trylast=True)
     def router_attempt(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream]:
-        """One exchange with the candidate's upstream."""
+        """One exchange with the candidate's upstream. Raises NotImplementedHere for a dry run that nobody has answered."""
+        if call.dry:
+            raise NotImplementedHere(
+                "dry runs are answered by the plugin explain, which is switched off here", code="not_configured"
+            )
         return candidate.provider.send(call, candidate)

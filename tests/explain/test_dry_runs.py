@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.prices import PICODOLLARS
-from router.settings import EndpointSettings, LimitSettings, ModelSettings, PriceSettings, RoutingSettings
-from router.testing import FakeUpstream, Running, json_answer
+from router.settings import (
+    EndpointSettings,
+    LimitSettings,
+    ModelSettings,
+    PluginSettings,
+    PriceSettings,
+    RoutingSettings,
+    Settings,
+)
+from router.testing import FakeUpstream, Running, json_answer, running
 
 Start = Callable[..., Awaitable[Running]]
 CHAT = "/v1/chat/completions"
 KEY = "upstream-key-of-nobody"
 DRY = {"X-Router-Dry-Run": "1"}
 ASK: dict[str, Any] = {"model": "acme/chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 100}
+ANSWER = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+}
 CLAUDE = {"model": "claude/claude-sonnet-4-5", "messages": ASK["messages"], "max_tokens": 100}
 CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 
@@ -237,3 +254,48 @@ async def test_an_open_circuit_shows(router: Running) -> None:
 
     assert [each["provider"] for each in told["candidates"]] == ["two", "three"]
     assert told["filtered"] == [{"endpoint": "one: acme/chat", "reason": "health: its circuit is open"}]
+
+
+@pytest.mark.parametrize("header", ["X-Router-Dry-Run", "X-Router-Explain"])
+async def test_a_name_that_fits_several_models_is_explained_too(
+    start: Start, upstream: FakeUpstream, header: str
+) -> None:
+    upstream.will(json_answer(ANSWER))
+    table = {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": KEY}
+    router = await start(
+        providers={"one": table, "two": table},
+        models={f"{slug}s/m": ModelSettings(endpoints=[priced(slug, "0.000001")]) for slug in ("one", "two")},
+    )
+    ask = {**ASK, "model": "m"}
+
+    refused = await router.post(CHAT, ask, headers={header: "1"})
+    served = await router.post(CHAT, ask, headers={header: "1", "X-Router-Provider": "one"})
+
+    assert (refused.status, served.status) == (400, 200)
+    assert refused.headers["X-Request-Id"] == (await refused.json())["request_id"]
+    assert "fits several models" in await served.text()
+
+
+async def test_a_short_key_of_a_provider_does_no_harm(start: Start, upstream: FakeUpstream) -> None:
+    router = await start(
+        providers={"short": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "1"}}
+    )
+
+    told = await explained(router, CHAT, {**ASK, "model": "short/m", "temperature": 1}, **DRY)
+
+    assert told["candidates"][0]["upstream"]["body"]["temperature"] == 1
+
+
+@pytest.mark.parametrize(("path", "headers"), [("/v1/explain", {}), (CHAT, DRY)])
+async def test_without_the_plugin_a_dry_run_is_refused_and_nothing_is_asked(
+    tmp_path: Path, upstream: FakeUpstream, path: str, headers: dict[str, str]
+) -> None:
+    settings = Settings(
+        providers={"fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": KEY}},
+        plugins=PluginSettings(disabled=["explain"]),
+    )
+    async with running(settings, tmp_path) as router:
+        answer = await router.post(path, {**ASK, "model": "fake/m"}, headers=headers)
+
+    assert (answer.status, "explain" in await answer.text()) == (501, True)
+    assert upstream.asked == []

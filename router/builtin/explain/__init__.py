@@ -10,11 +10,13 @@ A dry run goes the way of every call, up to its plan: limits are checked and cou
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from ...call import Call, encode_json
+from multidict import istr
+
+from ...call import Call, encode_json, switched_on
 from ...hookspecs import hookimpl
 from ...plugins import each
 from .explanation import explanation
@@ -24,12 +26,12 @@ from .translated import translated
 if TYPE_CHECKING:
     from ...server import Server
 
+#: looked for in every call: a name that is folded already is found in a third of the time
 METADATA_HEADERS = (
-    *("X-OpenRouter-Metadata", "X-OpenRouter-Experimental-Metadata"),
-    *("X-Router-Metadata", "X-Router-Experimental-Metadata"),
+    *(istr("X-OpenRouter-Metadata"), istr("X-OpenRouter-Experimental-Metadata")),
+    *(istr("X-Router-Metadata"), istr("X-Router-Experimental-Metadata")),
 )
-EXPLAIN, DRY_RUN = "X-Router-Explain", "X-Router-Dry-Run"
-OFF = ("", "0", "false")
+EXPLAIN = istr("X-Router-Explain")
 
 
 class Explain:
@@ -41,19 +43,20 @@ class Explain:
     @hookimpl(tryfirst=True)
     def router_answer(self, call: Call) -> Coroutine[Any, Any, bytes] | None:
         """The explanation of a dry run. Other calls are only marked as what they are."""
-        headers = call.headers
-        if call.dry or _on(headers, DRY_RUN):
+        if call.dry:
             return self._explained(call)
-        if _on(headers, EXPLAIN):
+        get = call.headers.get
+        if switched_on(get(EXPLAIN)):
             call.metadata = lambda: report(call) | {"explanation": explanation(self._server, call)}
-        elif any(headers.get(name, "").lower() == "enabled" for name in METADATA_HEADERS):
-            call.metadata = lambda: report(call)
+            return None
+        for name in METADATA_HEADERS:
+            if (value := get(name)) is not None and value.lower() == "enabled":
+                call.metadata = lambda: report(call)
         return None
 
     async def _explained(self, call: Call) -> bytes:
         """What would happen, as JSON. Raises what would refuse the call; the error says how far it came."""
         server, hook = self._server, self._server.plugins.hook
-        call.dry = True
         call.metadata = lambda: report(call) | {"explanation": explanation(server, call)}
         await each(hook.router_admit(call=call))
         await server.planner.plan(call)
@@ -66,11 +69,6 @@ class Explain:
                 shown["upstream"] = await translated(server, call, candidate)
         call.head.stream = False  # the answer is plain
         return encode_json(told)
-
-
-def _on(headers: Mapping[str, str], name: str) -> bool:
-    value = headers.get(name)
-    return value is not None and value.strip().lower() not in OFF
 
 
 __all__ = ["Explain"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...call import Call, Candidate, Endpoint
+from ...errors import BadRequest
 from ...health import Circuit
 from ...ledger import DEFAULT_OUTPUT_TOKENS
 from ...planning import AUTO
@@ -202,12 +203,20 @@ def _names(server: Server, call: Call) -> list[dict[str, Any]]:
         elif name in AUTO:
             ids, how = _models(call), "routing.auto_models"
         else:
-            found = server.table.find(name)
-            ids = [named.entry.id for named in found]
-            how = server.table.reading(name) if found else "unknown"
+            ids, how = _found(server, name)
         summary = f"{name or 'default'!r} ({how}): {', '.join(ids) or 'no model'}"
         steps.append(_step("resolve", summary, {"name": name, "how": how, "models": ids}))
     return steps
+
+
+def _found(server: Server, name: str) -> tuple[list[str], str]:
+    """The ids that a name stands for, and how it comes to them. One that fits several models is no failure here: a header may say whose
+    is meant."""
+    try:
+        found = server.table.find(name)
+    except BadRequest:
+        return [], "fits several models"
+    return [named.entry.id for named in found], server.table.reading(name) if found else "unknown"
 
 
 def _models(call: Call) -> list[str]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ...server import Server
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 async def translated(server: Server, call: Call, candidate: Candidate) -> dict[str, Any]:
@@ -50,7 +49,12 @@ def _body(outgoing: Outgoing, candidate: Candidate) -> Any:
 
 def _without(value: Any, secrets: list[str]) -> Any:
     """The value without our own credentials, which have no business in a body; the client's words stay as they are."""
-    text = _encode(value)
-    for secret in secrets:
-        text = text.replace(_encode(secret)[1:-1], b"***")
-    return _decode(text)
+    match value:
+        case str():
+            for secret in secrets:
+                value = value.replace(secret, "***")
+        case dict():
+            return {name: _without(each, secrets) for name, each in value.items()}
+        case list():
+            return [_without(each, secrets) for each in value]
+    return value

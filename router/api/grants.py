@@ -18,7 +18,7 @@ from ..store.audit import Change
 from ..store.codes import Code
 from . import Request, Route, typed
 from .key_settings import KeySettings, Name, NewKey, Reset, Text, Usd, expires_unix
-from .keys import MANAGE, KeyMade, create
+from .keys import MANAGE, KeyMade, create, lies_in_what_is_there
 from .moments import moment
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -153,6 +153,7 @@ async def agree(request: Request, owner: Identity, app: App, settings: dict[str,
     """A code for a key with these settings, which the owner of a management key allows. Raises BadRequest."""
     settings = {"name": app.name[:90], **settings}
     request.server.keys.check(management=False, **settings)
+    lies_in_what_is_there(request, settings)
     change = request.change("code.create", "")
     change.actor = owner.hash
     return await request.server.codes.make(owner.hash, settings, change, challenge=app.challenge, method=app.method)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct, structs
 
 from ..builtin.limits import Effective, effective
 from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
-from ..errors import Conflict, Forbidden
+from ..errors import BadRequest, Conflict, Forbidden
 from ..ledger import Account, resets_at
 from ..prices import usd
 from ..store.generations import day_of
@@ -106,6 +106,7 @@ async def create(request: Request, body: NewKey) -> KeyMade:
     if management:
         settings.setdefault("scopes", request.caller.scopes & MANAGEMENT_SCOPES)
     request.server.keys.check(management=management, **settings)
+    lies_in_what_is_there(request, settings)
     _may_give(request.caller, settings.get("scopes", frozenset()))
     plain, identity = await request.server.keys.create(
         settings.pop("name"), management=management, change=request.change("key.create", ""), **settings
@@ -123,6 +124,7 @@ async def update(request: Request, body: KeySettings) -> KeyFound:
     old = await _mine(request)
     settings = settings_of(body, old)
     request.server.keys.check(management=old.management, **settings)
+    lies_in_what_is_there(request, settings)
     _may_give(request.caller, settings.get("scopes", frozenset()))
     new = await request.server.keys.update(old.hash, change=request.change("key.update", ""), **settings)
     return KeyFound(shown(request, new))
@@ -167,6 +169,21 @@ async def _mine(request: Request) -> Identity:
     found = await request.server.keys.one(request.http.match_info["hash"])
     _may_give(request.caller, found.scopes)
     return found
+
+
+def lies_in_what_is_there(request: Request, settings: dict[str, Any]) -> None:
+    """Raises BadRequest where a key would have a guardrail or workspace that there is not."""
+    workspace, guardrail = settings.get("workspace_id"), settings.get("guardrail_id")
+    if workspace is not None:
+        if (found := request.server.workspaces.find(workspace)) is None:
+            raise BadRequest(
+                f"there is no workspace {workspace[:100]!r}; GET /workspaces lists what there is", param="workspace_id"
+            )
+        settings["workspace_id"] = found.id
+    if guardrail is not None and request.server.guardrails.find(guardrail) is None:
+        raise BadRequest(
+            f"there is no guardrail {guardrail[:100]!r}; GET /guardrails lists what there is", param="guardrail_id"
+        )
 
 
 def _may_give(caller: Identity, scopes: frozenset[str]) -> None:

@@ -13,6 +13,7 @@ from .choices import Choices
 from .compat import Compat
 from .compression import Compression
 from .explain import Explain
+from .guardrails import Guardrails
 from .idempotency import Idempotency
 from .limits import Limits
 from .metrics import Metrics
@@ -23,6 +24,7 @@ from .responses import Responses
 from .routing import Routing
 from .statistics import Statistics
 from .upstream import Send
+from .workspaces import Workspaces
 
 DEFAULT_PLUGINS: dict[str, type] = {
     "upstream": Send,
@@ -38,6 +40,8 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "presets": Presets,
     "statistics": Statistics,
     "requested": Requested,
+    "workspaces": Workspaces,
+    "guardrails": Guardrails,
     "limits": Limits,
     "explain": Explain,
     "idempotency": Idempotency,

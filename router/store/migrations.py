@@ -462,7 +462,99 @@ IDEMPOTENCY = (
     "CREATE INDEX idempotency_created ON idempotency (created_unix)",
 )
 
+#: guardrails, whom they are assigned to (store/guardrails.py), and workspaces (store/workspaces.py)
+GUARDRAILS = (
+    """
+    CREATE TABLE guardrail (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        workspace_id TEXT NOT NULL,
+        created_unix REAL NOT NULL,
+        description TEXT,
+        updated_unix REAL,
+        rules TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE guardrail_member (
+        id TEXT NOT NULL,
+        guardrail_id TEXT NOT NULL,
+        created_unix REAL NOT NULL,
+        assigned_by TEXT,
+        user_id TEXT NOT NULL PRIMARY KEY
+    ) WITHOUT ROWID
+    """,
+    # Whatever gives a key its guardrail (a change of the key too), the assignment is noted here.
+    """
+    CREATE TABLE guardrail_key (
+        id TEXT NOT NULL,
+        guardrail_id TEXT NOT NULL,
+        created_unix REAL NOT NULL,
+        assigned_by TEXT,
+        key_id TEXT NOT NULL PRIMARY KEY
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER key_gets_guardrail AFTER UPDATE OF guardrail_id ON key WHEN new.guardrail_id IS NOT old.guardrail_id
+    BEGIN
+        DELETE FROM guardrail_key WHERE key_id = new.id;
+        INSERT INTO guardrail_key
+        SELECT 'gka_' || lower(hex(randomblob(10))), new.guardrail_id, coalesce(new.updated_unix, new.created_unix), NULL, new.id
+        WHERE new.guardrail_id IS NOT NULL;
+    END
+    """,
+    """
+    CREATE TRIGGER key_has_guardrail AFTER INSERT ON key WHEN new.guardrail_id IS NOT NULL
+    BEGIN
+        INSERT INTO guardrail_key
+        VALUES ('gka_' || lower(hex(randomblob(10))), new.guardrail_id, new.created_unix, NULL, new.id)
+        ON CONFLICT (key_id) DO NOTHING;
+    END
+    """,
+    """
+    INSERT INTO guardrail_key
+    SELECT 'gka_' || lower(hex(randomblob(10))), guardrail_id, min(created_unix), NULL, id
+    FROM key WHERE guardrail_id IS NOT NULL GROUP BY id
+    """,
+    "CREATE INDEX guardrail_key_of ON guardrail_key (guardrail_id, created_unix)",
+    "CREATE INDEX key_guardrail ON key (guardrail_id) WHERE guardrail_id IS NOT NULL",
+    """
+    CREATE TABLE workspace (
+        id TEXT NOT NULL PRIMARY KEY,
+        slug TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        created_unix REAL NOT NULL,
+        description TEXT,
+        updated_unix REAL,
+        created_by TEXT,
+        include_byok INTEGER NOT NULL DEFAULT 0,
+        settings TEXT NOT NULL DEFAULT '{}'
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE workspace_budget (
+        workspace_id TEXT NOT NULL,
+        "interval" TEXT NOT NULL CHECK ("interval" IN ('daily', 'weekly', 'monthly', 'lifetime')),
+        id TEXT NOT NULL,
+        amount INTEGER NOT NULL CHECK (amount >= 0),
+        created_unix REAL NOT NULL,
+        updated_unix REAL NOT NULL,
+        PRIMARY KEY (workspace_id, "interval")
+    ) WITHOUT ROWID
+    """,
+    """
+    INSERT INTO workspace (id, slug, name, created_unix)
+    VALUES ('default', 'default', 'Default', CAST(strftime('%s', 'now') AS REAL))
+    """,
+    # Those that keys name already were free words before there were workspaces.
+    """
+    INSERT INTO workspace (id, slug, name, created_unix)
+    SELECT workspace_id, workspace_id, workspace_id, min(created_unix) FROM key
+    WHERE workspace_id IS NOT NULL AND workspace_id <> 'default' GROUP BY workspace_id
+    """,
+)
+
 CORE = [
     Migration("core", number, _runs(statements))
-    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY), 1)
+    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS), 1)
 ]

@@ -40,6 +40,14 @@ async def made(router: Running, **settings: Any) -> Any:
     return await ask(router, "POST", "/api/v1/keys", {"name": "new", **settings}, status=201)
 
 
+async def guardrail(router: Running) -> str:
+    return (await ask(router, "POST", "/api/v1/guardrails", {"name": "g"}, status=201))["data"]["id"]
+
+
+async def workspace(router: Running) -> str:
+    return (await ask(router, "POST", "/api/v1/workspaces", {"name": "W"}, status=201))["data"]["id"]
+
+
 async def called(router: Running, key: str) -> int:
     return (await router.post("/v1/chat/completions", ASK, key=key)).status
 
@@ -76,8 +84,8 @@ async def test_all_settings_are_kept_and_shown(router: Running) -> None:
         "tags": ["a", "b"],
         "default_model": "echo/echo",
         "compat": {"error_code": "number"},
-        "guardrail_id": "grd_1",
-        "workspace_id": "ws_1",
+        "guardrail_id": await guardrail(router),
+        "workspace_id": await workspace(router),
         "creator_user_id": "somebody",
     }
     limits = {"requests_per_minute": 5, "tokens_per_minute": 6000, "requests_per_day": 70, "max_parallel": 8}
@@ -222,9 +230,10 @@ async def test_keys_that_are_over_are_left_out_where_nobody_wants_them(router: R
 
 
 async def test_keys_of_a_workspace(router: Running) -> None:
-    await made(router, workspace_id="ws_1")
+    id = await workspace(router)
+    await made(router, workspace_id=id)
 
-    own = await ask(router, "GET", "/api/v1/keys?workspace_id=ws_1")
+    own = await ask(router, "GET", f"/api/v1/keys?workspace_id={id}")
     default = await ask(router, "GET", "/api/v1/keys?workspace_id=default")
 
     assert [each["name"] for each in own["data"]] == ["new"]

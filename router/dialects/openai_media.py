@@ -163,7 +163,7 @@ class Images(Passed):
 
 _NAME = re.compile(rb'content-disposition:[^\r\n]*?;\s*name="([^"]*)"', re.IGNORECASE)
 _FILE = re.compile(rb"content-disposition:[^\r\n]*?;\s*filename\*?=", re.IGNORECASE)
-#: members of a form that the router reads are no longer than this, in bytes
+#: members of a form that the router reads are no longer than this, in bytes; but for the prompt, which plugins look at
 LONGEST_FIELD = 65536
 
 
@@ -175,9 +175,13 @@ class Form(Passed):
         boundary, parts = split(body)
         members: dict[str, Raw] = {}
         for part in parts:
+            if part.name in _READ and (part.file or part.name in members):
+                raise BadRequest(
+                    f"{part.name} is a field of the form that may stand there once, as text", param=part.name
+                )
             if part.file:
                 members[part.name] = Raw(b'""')
-            elif part.name in _READ and len(part.content) <= LONGEST_FIELD:
+            elif part.name == "prompt" or (part.name in _READ and len(part.content) <= LONGEST_FIELD):
                 members[part.name] = _raw(part)
             else:
                 members.setdefault(part.name, Raw(b'""'))

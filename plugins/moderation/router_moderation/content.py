@@ -16,8 +16,9 @@ PIECE_CHARS, MOST_PIECES = 20_000, 32
 #: members of requests other than chat that hold what somebody wrote
 WRITTEN = ("input", "prompt", "query", "documents", "instructions", "content", "contents", "requests")
 
-#: an image or another file in place of a text
-_BINARY = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=\s]*")
+#: what takes an image or another file in place of a text; elsewhere the same characters are words for a model
+MIXED = ("embeddings", "rerank")
+_BINARY = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/\r\n]*={0,2}\s*")
 
 
 class Content(Struct, kw_only=True):
@@ -73,14 +74,17 @@ def _take(parts: Sequence[Any], content: Content) -> None:
 
 
 def _written(call: Call) -> Iterator[str]:
+    mixed = call.dialect.produces in MIXED
     for name in WRITTEN:
         if (raw := call.head.members.get(name)) is not None:
-            yield from _strings(msgspec.json.decode(raw))
+            for text in _strings(msgspec.json.decode(raw)):
+                if not (mixed and _BINARY.fullmatch(text)):
+                    yield text
 
 
 def _strings(value: Any) -> Iterator[str]:
     match value:
-        case str() if not _BINARY.fullmatch(value):
+        case str():
             yield value
         case list():
             for each in value:

@@ -194,6 +194,10 @@ ALL = {
     "completions": ("/v1/completions", lambda text: {"model": "own/m", "prompt": text}),
     "embeddings": ("/v1/embeddings", lambda text: {"model": "own/v", "input": ["a", text]}),
     "images": ("/v1/images/generations", lambda text: {"model": "own/p", "prompt": text}),
+    "disguised as a file": (
+        "/v1/images/generations",
+        lambda text: {"model": "own/p", "prompt": f"data:image/png;base64,{text}"},
+    ),
     "disguised": ("/v1/images/generations", lambda text: {"model": "own/p", "prompt": f"data: {text}"}),
 }
 
@@ -220,6 +224,23 @@ async def test_prompts_of_forms_are_looked_at(start: Start, judge: Judge) -> Non
         router.url + "/v1/images/edits", data=form, headers={"Authorization": f"Bearer {router.key}"}
     ) as answer:
         assert answer.status == 403
+
+
+@pytest.mark.parametrize("how", ["long", "twice", "as a file"])
+async def test_no_prompt_of_a_form_gets_past(start: Start, judge: Judge, how: str) -> None:
+    router = await started(start, judge, always=True)
+    form = aiohttp.FormData({"model": "own/p"})
+    form.add_field("image", b"\x89PNG", filename="a.png", content_type="image/png")
+    if how == "twice":
+        form.add_field("prompt", f"a {BAD}")
+    text = f"{'a ' * 40_000}{BAD}" if how == "long" else f"a {BAD}" if how == "as a file" else "a kettle"
+    form.add_field("prompt", text, filename="prompt.txt" if how == "as a file" else None)
+
+    async with router.session.post(
+        router.url + "/v1/images/edits", data=form, headers={"Authorization": f"Bearer {router.key}"}
+    ) as answer:
+        assert answer.status == (403 if how == "long" else 400), await answer.text()
+    assert "/images/edits" not in judge.paths
 
 
 async def test_images_are_judged_one_by_one(start: Start, judge: Judge) -> None:

@@ -102,8 +102,9 @@ class Responses:
         )
         return None if row is None else _row(row)
 
-    async def chain(self, id: str, owner: str) -> list[KeptResponse]:
-        """A response and those before it, the oldest first. The first one's `previous` is set where one of them is missing."""
+    async def chain(self, id: str, owner: str, most_chars: int = 1 << 62) -> list[KeptResponse]:
+        """A response and those before it, the oldest first; about as many as have `most_chars` characters of JSON. The first one's
+        `previous` is set where one of them is missing."""
         found: list[KeptResponse] = []
         wanted: str | None = id
         while wanted is not None and len(found) < LONGEST_CHAIN and wanted in self._pending:
@@ -113,7 +114,7 @@ class Responses:
             found.append(row)
             wanted = row.previous
         if wanted is not None and len(found) < LONGEST_CHAIN:
-            rows = await self._database.all(_CHAIN, (wanted, owner, owner, LONGEST_CHAIN))
+            rows = await self._database.all(_CHAIN, (wanted, owner, owner, LONGEST_CHAIN, most_chars))
             found.extend(map(_row, rows))
         return found[::-1]
 
@@ -129,10 +130,11 @@ class Responses:
 
 _CHAIN = f"""
     WITH RECURSIVE chain AS (
-        SELECT *, 0 AS depth FROM responses WHERE id = ? AND owner = ?
+        SELECT *, 0 AS depth, length(input) + length(response) AS chars FROM responses WHERE id = ? AND owner = ?
         UNION ALL
-        SELECT older.*, depth + 1 FROM responses AS older JOIN chain ON older.id = chain.previous
-        WHERE older.owner = ? AND depth < ?
+        SELECT older.*, depth + 1, chars + length(older.input) + length(older.response)
+        FROM responses AS older JOIN chain ON older.id = chain.previous
+        WHERE older.owner = ? AND depth < ? AND chars < ?
     )
     SELECT {", ".join(COLUMNS)} FROM chain ORDER BY depth
 """  # noqa: S608 - our own names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from router import Call, hookimpl
 from router.builtin.responses import KEPT_S
-from router.settings import PluginSettings, ResponsesSettings, Settings
+from router.settings import PluginSettings, ResponsesSettings, ServerSettings, Settings
 from router.store.responses import Responses
 from router.testing import FakeUpstream, Running, json_answer, running
 
@@ -87,6 +87,45 @@ async def test_a_call_that_names_no_earlier_response_reads_nothing(
     assert asked == []
     await router.post("/v1/responses", {**ASK, "previous_response_id": first["id"]})
     assert len(asked) <= 1
+
+
+async def test_a_conversation_may_not_grow_beyond_what_one_request_may_have(start: Start) -> None:
+    router = await start(providers=ECHO, responses=KEEPING, server=ServerSettings(max_body_mb=0.1))
+    previous, answers = None, []
+    for _ in range(4):
+        answers.append(
+            await router.post("/v1/responses", {**ASK, "input": "x" * 30_000, "previous_response_id": previous})
+        )
+        previous = (await answers[-1].json()).get("id")
+
+    assert [each.status for each in answers[:2]] == [200, 200]
+    refused = next(each for each in answers if each.status != 200)
+    assert (refused.status, "server.max_body_mb" in await refused.text()) == (413, True)
+
+
+class Web:
+    """A plugin that answers to `web`."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    @hookimpl
+    def router_request_plugins(self) -> Sequence[str]:
+        return ("web",)
+
+    @hookimpl
+    async def router_admit(self, call: Call) -> None:
+        self.asked.append(any(each["id"] == "web" for each in call.head.plugins))
+
+
+async def test_a_variant_of_the_model_holds_when_a_conversation_goes_on(start: Start) -> None:
+    web = Web()
+    router = await start(providers=ECHO, responses=KEEPING, plugins={"web": web})
+    first = await (await router.post("/v1/responses", {**ASK, "model": "echo/echo:online"})).json()
+
+    await router.post("/v1/responses", {**ASK, "model": "echo/echo:online", "previous_response_id": first["id"]})
+
+    assert web.asked == [True, True]
 
 
 async def test_a_response_in_the_background_is_one_call(start: Start) -> None:

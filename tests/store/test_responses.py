@@ -69,6 +69,18 @@ async def test_a_chain_may_be_half_on_disk(responses: Responses) -> None:
     assert [each.id for each in await responses.chain("two", "me")] == ["one", "two"]
 
 
+async def test_a_chain_is_read_as_far_as_it_is_wanted(responses: Responses) -> None:
+    for number in range(1, 6):
+        responses.add(row(str(number), previous=str(number - 1) if number > 1 else None))
+    await written(responses)
+
+    short = await responses.chain("5", "me", 1)
+
+    assert [each.id for each in short] == ["5"]
+    assert short[0].previous == "4"
+    assert len(await responses.chain("5", "me", 100_000)) == 5
+
+
 async def test_a_chain_does_not_lead_to_others(responses: Responses) -> None:
     responses.add(row("theirs", owner="you"))
     responses.add(row("mine", previous="theirs"))

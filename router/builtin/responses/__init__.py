@@ -24,7 +24,7 @@ from ...call import Call, Sink
 from ...dialects.openai_responses.history import again, given, listed, response_of
 from ...dialects.openai_responses.peek import Kept, Peeked, stateless
 from ...dialects.openai_responses.response import response_id
-from ...errors import BadRequest, RouterError
+from ...errors import BadRequest, PayloadTooLarge, RouterError
 from ...hookspecs import hookimpl
 from ...store.errors import StoreError
 from ...store.migrations import Migration
@@ -61,6 +61,11 @@ class Responses:
     def on(self) -> bool:
         """Is anything kept?"""
         return self._server.settings.responses.store
+
+    @property
+    def _most_bytes(self) -> int:
+        """What one request may have."""
+        return int(self._server.settings.server.max_body_mb * 1024 * 1024)
 
     # --- hooks ---
 
@@ -134,8 +139,15 @@ class Responses:
                 own.append(found)
                 sent += again([found])
         members = {**call.head.members, "input": [*before, *sent]}
-        head = call.dialect.peek(_encode(members), call.path, call.operation)
-        head.stream = call.head.stream
+        body = _encode(members)
+        if len(body) > self._most_bytes:
+            raise PayloadTooLarge(
+                f"with what it goes on from the request has {len(body)} bytes, at most {self._most_bytes} are taken "
+                "(server.max_body_mb); begin a new conversation with a summary of it"
+            )
+        head = call.dialect.peek(body, call.path, call.operation)
+        # What others have added to it by now: `:online` is a plugin.
+        head.stream, head.plugins = call.head.stream, call.head.plugins
         call.head = head
         call.state[OWN] = own
 
@@ -144,7 +156,8 @@ class Responses:
         name = "previous_response_id"
         if self.background.find(previous, owner) is not None:
             raise BadRequest(f"{name}: {previous} still runs; wait until its status is completed", param=name)
-        chain = await self.store.chain(previous, owner)
+        # The whole of a response says more than the items that are sent again.
+        chain = await self.store.chain(previous, owner, 2 * self._most_bytes)
         if not chain or chain[-1].id != previous:
             raise BadRequest(
                 f"{name}: no response {previous[:100]!r} of this key; they are kept for 30 days, unless store is false",
@@ -155,7 +168,8 @@ class Responses:
             raise BadRequest(f"{name}: {previous} is {status}, so there is nothing to go on from", param=name)
         if (missing := chain[0].previous) is not None:
             raise BadRequest(
-                f"{name}: {previous} goes on from {missing}, which is no longer kept; send the whole input instead",
+                f"{name}: {previous} goes on from {missing}, which is no longer kept or too much to be sent again; send the whole "
+                "input instead",
                 param=name,
                 code="previous_response_not_found",
             )

@@ -1,5 +1,6 @@
-"""The money endpoints over a large ledger: `python -m bench.accounts [--generations 1000000] [--keys 10000] [--keep FILE]`.
+"""The endpoints of money and statistics over a large ledger.
 
+`python -m bench.accounts [--generations 1000000] [--keys 10000] [--keep FILE]`
 Fills a database by bulk SQL, as 30 days of settlements would leave it, starts the router on it and asks each endpoint over a socket:
 the median and the worst of some rounds, once the pages that it needs are in memory. One of the keys has a fifth of all calls.
 """
@@ -30,13 +31,16 @@ FILL = """
         SELECT n, abs(random()) AS dice, :first * 86400.0 + n * :days * 86400.0 / :generations AS at FROM number
     )
     INSERT INTO generation (id, created_unix, day, key_hash, request_id, api_type, model, requested_model, provider, status,
-        upstream_id, charge, list_cost, input, output, latency_ms, generation_ms, detail)
+        upstream_id, charge, list_cost, input, output, latency_ms, generation_ms, trace_id, user, app_title, detail)
     SELECT printf('gen-%d-%016x', at, n), at, CAST(at / 86400 AS INTEGER),
         (SELECT hash FROM bench_key WHERE number = CASE WHEN n % 5 = 0 THEN 0 ELSE dice % :keys END), printf('req_%x', n), 'chat',
         CASE dice / 7 % 4 WHEN 0 THEN 'openai/gpt-x' WHEN 1 THEN 'anthropic/claude-x' WHEN 2 THEN 'google/gemini-x'
             ELSE 'acme/chat' END,
         'm', CASE dice / 11 % 2 WHEN 0 THEN 'one' ELSE 'two' END, 'ok', printf('chatcmpl-%x', dice), dice % 1000 * 1000000,
-        dice % 1000 * 1000000, 100, 50, 10, 20, '{}'
+        dice % 1000 * 1000000, 100, 50, 10, 20,
+        CASE WHEN n % 3 = 0 THEN printf('trace-%x', n) END, CASE WHEN n % 4 = 0 THEN 'user ' || (dice % 500) END,
+        CASE WHEN n % 2 = 0 THEN 'app ' || (dice % 20) END,
+        CASE WHEN n % 3 = 0 THEN '{"tags":["team ' || (dice % 30) || '"]}' ELSE '{}' END
     FROM drawn
 """
 
@@ -91,7 +95,25 @@ def questions(now: float) -> list[str]:
         f"/api/v1/transactions?{window}&type=usage&limit=1000",
         f"/api/v1/transactions?{window}&type=credit",
         f"/api/v1/transactions?{window}&offset=1000",
+        *STATISTICS,
     ]
+
+
+#: of the last 30 days, which nobody has to name
+STATISTICS = (
+    "/api/v1/activity",
+    *(
+        f"/api/v1/activity?group_by={group}"
+        for group in ("model", "provider", "day", "user", "app", "tag", "workspace", "key")
+    ),
+    "/api/v1/activity?model=acme/chat",
+    "/api/v1/usage",
+    *(f"/api/v1/usage?granularity={each}" for each in ("hourly", "daily", "monthly")),
+    "/api/v1/usage?tag=team+7",
+    "/api/v1/usage?granularity=monthly&group_by=key",
+    "/api/usage/summary",
+    "/api/usage/timeseries?granularity=hourly",
+)
 
 
 async def ask(session: ClientSession, url: str, key: str, who: str, rounds: int) -> None:
@@ -104,7 +126,7 @@ async def ask(session: ClientSession, url: str, key: str, who: str, rounds: int)
             assert answer.status == 200, body
         times.append((time.perf_counter() - started) * 1000)
     times.sort()
-    path = url.partition("/api/v1")[2]
+    path = url.partition("/api")[2].removeprefix("/v1")
     print(f"{who:<11} {path:<72} {times[len(times) // 2]:6.1f} ms  worst {times[-1]:6.1f}")
 
 

@@ -31,6 +31,8 @@ COMMANDS = {
     "explain": "say where a request would go, and why",
     "providers": "list the configured upstreams",
     "plugins": "list the plugins that are installed",
+    "usage": "show what was used",
+    "tail": "follow the calls and changes of a running router",
     "openapi": "print the description of the API",
     "simulate": "price the logged calls again under another policy",
     "record": "record an upstream for a plugin's tests",

@@ -33,6 +33,7 @@ EXCEPTIONS = {("builtin", "api")}
 WEB = {
     *("server", "app", "serving", "sink", "api", "dashboard", "testing"),
     *("builtin/metrics", "builtin/statistics/activity", "builtin/statistics/usage"),
+    *("builtin/log/__init__", "builtin/log/feed"),
 }
 FIRST_LAYER_MAY = {"msgspec"}
 PLUGIN_MAY = re.compile(r"router(\.wire.*)?$")

@@ -125,6 +125,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "logs:read": {
         "POST /simulate": BOTH,
+        "GET /logs": BOTH,
     },
     "credits:read": {
         "GET /credits": BOTH,

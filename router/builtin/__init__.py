@@ -16,6 +16,7 @@ from .explain import Explain
 from .guardrails import Guardrails
 from .idempotency import Idempotency
 from .limits import Limits
+from .log import Log
 from .metrics import Metrics
 from .presets import Presets
 from .pricing import Pricing
@@ -39,6 +40,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "responses": Responses,
     "presets": Presets,
     "statistics": Statistics,
+    "log": Log,
     "requested": Requested,
     "workspaces": Workspaces,
     "guardrails": Guardrails,

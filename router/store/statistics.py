@@ -6,21 +6,16 @@ row of `statistic` holds the sums of one key (`scope`; "" is all keys), of one `
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import aiosqlite
 from msgspec import Struct, field
 
+from .behind import Behind, begin, fresh
 from .database import Database
 from .migrations import Migration
 from .writer import Statement
-
-#: rows that one transaction adds up: settlements wait for it (10 ms)
-AT_ONCE = 1000
-#: the same in a migration, for which everybody waits anyway
-MIGRATED_AT_ONCE = 100_000
 
 #: what is added up: tokens, picodollars (`byok`: list price of calls with the client's own provider keys), milliseconds
 SUMS = (
@@ -30,19 +25,21 @@ SUMS = (
 Kind = Literal["", "key", "workspace", "user", "app", "tag"]
 #: kinds that are kept for all keys together only, the first of them without models and providers
 WHOLE = ("key", "workspace")
-#: words by the day, everything else by the hour
+#: words are kept by the day, everything else by the hour
 DAY_HOURS = 24
+MARK = "statistic_seen"
 
 _SUMMED = ", ".join(f"sum({name})" for name in SUMS)
 
 
 class Wanted(Struct, kw_only=True):
-    """Which sums: of these hours since 1970 (both included), apart `by` columns (hour, model, provider, word, scope), of calls whose
-    columns have one of the values in `where` and none of those in `unless`. `kind` says what words are, `hashes` whose calls count
-    (None: everybody's)."""
+    """Which sums: of these hours since 1970 (both included; put together `step` by `step`), apart `by` columns (hour, model, provider,
+    word, scope), of calls whose columns have one of the values in `where` and none of those in `unless`. `kind` says what words are,
+    `hashes` whose calls count (None: everybody's)."""
 
     first_hour: int
     last_hour: int
+    step: int = 1
     by: Sequence[str] = ()
     kind: Kind = ""
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -72,26 +69,12 @@ class Sums(Struct):
 
 
 class Statistics:
-    """Adding up and reading. Use one object per database: who adds up does so alone."""
+    """Adding up and reading. Use one object per database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._adding = asyncio.Lock()
-
-    async def add_up(self) -> None:
-        """Add up the calls that were committed before this moment."""
-        row = await self._database.one("SELECT coalesce(max(seq), 0) FROM generation")
-        newest = row[0] if row else 0
-        async with self._adding:
-            while (seen := await self.seen()) < newest:
-                await self._database.write(*_steps(AT_ONCE))
-                if await self.seen() <= seen:
-                    return
-
-    async def seen(self) -> int:
-        """The newest row of `generation` that is in the sums."""
-        row = await self._database.one("SELECT seq FROM statistic_seen")
-        return row[0] if row else 0
+        self._behind = Behind(database, MARK, _steps)
+        self.add_up = self._behind.catch_up
 
     async def sums(self, wanted: Wanted) -> list[Sums]:
         """The sums that are wanted, in the order of what tells them apart."""
@@ -122,16 +105,17 @@ def _query(wanted: Wanted) -> tuple[str, list[Any]]:
         parameters = [first - first % DAY_HOURS, last]
     else:
         scope, parameters = "scope = ''", []
-    query = (
-        f"SELECT {', '.join((*wanted.by, _SUMMED))} FROM statistic WHERE {scope} AND kind = ? AND hour BETWEEN ? AND ?"  # noqa: S608
+    told = ", ".join(
+        f"hour - hour % {wanted.step} AS step" if name == "hour" else name for name in (*wanted.by, _SUMMED)
     )
+    query = f"SELECT {told} FROM statistic WHERE {scope} AND kind = ? AND hour BETWEEN ? AND ?"  # noqa: S608 - our own words
     parameters += [wanted.kind, first, last]
     for values_of, operator in ((wanted.where, "IN"), (wanted.unless, "NOT IN")):
         for column, values in values_of.items():
             query += f" AND {column} {operator} ({_marks(values)})"
             parameters += values
     if wanted.by:
-        columns = ", ".join(wanted.by)
+        columns = ", ".join("step" if name == "hour" else name for name in wanted.by)
         query += f" GROUP BY {columns} ORDER BY {columns}"
     return query, parameters
 
@@ -153,7 +137,7 @@ _ADD = f"""
             1 AS requests, status = 'error' AS errors, input, output, reasoning, cached, coalesce(charge, 0) AS charge,
             CASE WHEN is_byok THEN coalesce(list_cost, 0) ELSE 0 END AS byok, latency_ms, generation_ms
         FROM generation LEFT JOIN key ON key.hash = generation.key_hash
-        WHERE seq > (SELECT seq FROM statistic_seen) AND seq <= (SELECT seq FROM statistic_seen) + ?
+        WHERE {fresh(MARK)}
     ),
     worded AS (
         SELECT '' AS kind, '' AS word, hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh
@@ -172,11 +156,10 @@ _ADD = f"""
     WHERE true GROUP BY scope, kind, hour, word, model, provider
     ON CONFLICT (scope, kind, hour, word, model, provider) DO UPDATE SET {_ADDED}
 """  # noqa: S608 - our own words
-_SEEN = "UPDATE statistic_seen SET seq = min(seq + ?, max(seq, (SELECT coalesce(max(seq), 0) FROM generation)))"
 
 
-def _steps(rows: int) -> tuple[Statement, Statement]:
-    return (_ADD, (rows,)), (_SEEN, (rows,))
+def _steps(rows: int) -> list[Statement]:
+    return [(_ADD, (rows,))]
 
 
 async def _create(connection: aiosqlite.Connection) -> None:
@@ -196,12 +179,7 @@ async def _create(connection: aiosqlite.Connection) -> None:
         ) WITHOUT ROWID
         """
     )
-    await connection.execute_fetchall("CREATE TABLE statistic_seen (seq INTEGER NOT NULL)")
-    await connection.execute_fetchall("INSERT INTO statistic_seen VALUES (0)")
-    newest = next(iter(await connection.execute_fetchall("SELECT coalesce(max(seq), 0) FROM generation")))[0]
-    for _ in range(0, newest, MIGRATED_AT_ONCE):
-        for sql, parameters in _steps(MIGRATED_AT_ONCE):
-            await connection.execute_fetchall(sql, parameters)
+    await begin(connection, MARK, _steps)
 
 
 MIGRATIONS = (Migration("statistics", 1, _create),)

@@ -87,8 +87,8 @@ class Traffic:
         """Find out where in the table the period lies. Returns how many rows have to be looked at."""
         newest = await self._database.one("SELECT coalesce(max(seq), 0) FROM generation")
         assert newest is not None
-        self._first = await self._since(self._span[0], 1, newest[0] + 1)
-        self._last = await self._since(self._span[1], self._first, newest[0] + 1) - 1
+        self._first = await first_since(self._database, self._span[0], 1, newest[0] + 1)
+        self._last = await first_since(self._database, self._span[1], self._first, newest[0] + 1) - 1
         return max(0, self._last - self._first + 1)
 
     async def seen(self, progress: Progress) -> tuple[list[Seen], dict[str, int]]:
@@ -138,20 +138,21 @@ class Traffic:
                 yield row
             progress(last - self._first + 1, self._last - self._first + 1)
 
-    async def _since(self, unix: float, low: int, high: int) -> int:
-        """The first row of a call that ended at this time or later; `high` where there is none."""
-        ended = "created_unix + (latency_ms + generation_ms) / 1000.0"
-        while low < high:
-            middle = (low + high) // 2
-            row = await self._database.one(
-                f"SELECT seq, {ended} FROM generation WHERE seq >= ? ORDER BY seq LIMIT 1",  # noqa: S608 - our own words
-                [middle],
-            )
-            if row is None or row[1] >= unix:
-                high = middle
-            else:
-                low = row[0] + 1
-        return low
+
+async def first_since(database: Database, unix: float, low: int, high: int) -> int:
+    """The first row of a call that ended at this time or later; `high` where there is none."""
+    ended = "created_unix + (latency_ms + generation_ms) / 1000.0"
+    while low < high:
+        middle = (low + high) // 2
+        row = await database.one(
+            f"SELECT seq, {ended} FROM generation WHERE seq >= ? ORDER BY seq LIMIT 1",  # noqa: S608 - our own words
+            [middle],
+        )
+        if row is None or row[1] >= unix:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
 
 
 def _bounded(sums: Sized) -> None:
@@ -215,4 +216,4 @@ def _add(known: Alike, row: Iterable[Any]) -> None:
     known.usage = known.usage + Usage(**dict(zip(names, counts, strict=True)))
 
 
-__all__ = ["Alike", "Bounds", "Progress", "Seen", "Traffic"]
+__all__ = ["Alike", "Bounds", "Progress", "Seen", "Traffic", "first_since"]

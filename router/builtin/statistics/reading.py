@@ -11,7 +11,7 @@ from ...api import Request
 from ...call import DEFAULT_WORKSPACE
 from ...errors import BadRequest
 from ...store.statistics import WHOLE, Kind, Statistics, Sums, Wanted
-from .periods import Granularity, Period, begins
+from .periods import DAY_HOURS, Granularity, Period, begins
 
 if TYPE_CHECKING:
     from ...server import Server
@@ -114,6 +114,7 @@ class Reading:
         return Wanted(
             first_hour=query.period.first,
             last_hour=query.period.last,
+            step=1 if query.granularity == "hourly" else DAY_HOURS,
             by=[*(["hour"] if query.granularity else []), *by],
             kind=kind,
             where={named[name]: values for name, values in query.where.items() if name != "key"},

@@ -113,22 +113,25 @@ class Limits:
 
 
 def _check(call: Call, counters: Counters, limits: Effective, now_s: float, wall: float) -> int:
-    """Raise RateLimited where one more call is too much; else return the tokens to count for it."""
+    """Raise RateLimited where one more call is too much, with the wait until all limits let it through; else return the tokens to
+    count for it."""
     assert call.identity is not None
-    identity = call.identity
+    waits: list[tuple[float, str]] = []
     if limits.parallel is not None and counters.parallel >= limits.parallel:
-        raise _limited(identity, f"({limits.parallel} calls at a time)", PARALLEL_RETRY_S)
+        waits.append((PARALLEL_RETRY_S, f"({limits.parallel} calls at a time)"))
     if limits.rpm is not None and counters.requests.sum(now_s) >= limits.rpm:
-        raise _limited(identity, f"({limits.rpm} rpm)", counters.requests.wait(now_s, limits.rpm - 1))
+        waits.append((counters.requests.wait(now_s, limits.rpm - 1), f"({limits.rpm} rpm)"))
     if limits.rpd is not None and counters.by_day.get(day_of(wall), 0) >= limits.rpd:
-        raise _limited(identity, f"({limits.rpd} requests per UTC day)", SECONDS_A_DAY - wall % SECONDS_A_DAY)
-    if limits.tpm is None:
-        return 0
-    # A call that is larger than the whole limit may go alone; else it could never go.
-    tokens = max(1, min(call.head.prompt_tokens + (call.head.max_tokens or 0) * call.head.n, limits.tpm))
-    if counters.tokens.sum(now_s) + tokens > limits.tpm:
-        wait_s = counters.tokens.wait(now_s, limits.tpm - tokens)
-        raise _limited(identity, f"({limits.tpm} tokens per minute)", wait_s)
+        waits.append((SECONDS_A_DAY - wall % SECONDS_A_DAY, f"({limits.rpd} requests per UTC day)"))
+    tokens = 0
+    if limits.tpm is not None:
+        # A call that is larger than the whole limit may go alone; else it could never go.
+        tokens = max(1, min(call.head.prompt_tokens + (call.head.max_tokens or 0) * call.head.n, limits.tpm))
+        if counters.tokens.sum(now_s) + tokens > limits.tpm:
+            waits.append((counters.tokens.wait(now_s, limits.tpm - tokens), f"({limits.tpm} tokens per minute)"))
+    if waits:
+        wait_s, limit = max(waits)
+        raise _limited(call.identity, limit, wait_s)
     return tokens
 
 

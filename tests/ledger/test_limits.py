@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.builtin.limits import WINDOW_S
@@ -244,6 +244,7 @@ moves = st.tuples(
 
 
 @settings(max_examples=25)
+@example([(0.0, 0, 990, 990), (59.0, 0, 1, 1), (0.0, 0, 1, 1), (0.0, 0, 1, 1), (0.0, 0, 900, 0)])
 @given(st.lists(moves, max_size=40))
 def test_limits_a_minute_are_exact_to_the_call_whatever_the_wall_clock_does(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -173,11 +173,15 @@ class Head(Struct, kw_only=True):
 
 
 class Credential(Struct, kw_only=True):
-    """One key at a provider: ours, or (`byok`) a client's own. `label` is what may be shown; the secret is never printed."""
+    """One key at a provider: ours, or (`byok`) a client's own. `label` is what may be shown, and tells it from the provider's others;
+    the secret is never printed. Credentials that plugins bring (`router_credentials`) are asked before the configured ones, or
+    (`last`) behind them; `serves` says whether one may be used for a call, None for every call."""
 
     secret: str
     label: str = "1"
     byok: bool = False
+    last: bool = False
+    serves: Callable[[Call], bool] | None = None
 
     def __repr__(self) -> str:
         return f"Credential({self.label})"
@@ -482,6 +486,11 @@ class Call:
     def model_id(self) -> str:
         """The public id of the model that serves, or the one asked for while none does."""
         return self.candidate.endpoint.model_id if self.candidate else self.head.model
+
+    @property
+    def is_byok(self) -> bool:
+        """Whether it is the client's own key at the provider that is used."""
+        return self.candidate is not None and self.candidate.credential.byok
 
     @property
     def metadata(self) -> dict[str, Any] | None:

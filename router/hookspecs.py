@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Generation, Identity, Recalled, Sink
+    from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Sink
     from .dialects.base import Dialect
     from .provider import Provider, Upstream
     from .server import Server
@@ -182,6 +182,19 @@ def router_transform(call: Call) -> Transform | None:
 @hookspec
 def router_candidates(call: Call) -> Sequence[Candidate]:
     """Where could this call go? Return candidates in the order of the models that the request names. All; synchronous.
+
+    .. versionadded:: 1
+    """
+    return ()
+
+
+@hookspec
+def router_credentials(endpoint: Endpoint) -> Sequence[Credential]:
+    """Bring further credentials for an endpoint: keys of clients, rented ones. All; synchronous.
+
+    They are asked before the configured ones in the order given, or behind these where `last` is set; `serves` may keep one from a
+    call. `label` tells each from all others of its provider: a credential that the upstream refuses is disabled by its label, until a
+    reload. Called once for each endpoint and list of models, not for each call: after a change empty `app.table.pools`.
 
     .. versionadded:: 1
     """

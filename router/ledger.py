@@ -343,7 +343,7 @@ class Ledger:
             upstream_id=_clean(outcome.upstream_id),
             cost=call.charge,
             list_cost=call.cost.total if call.cost is not None else None,
-            is_byok=candidate is not None and candidate.credential.byok,
+            is_byok=call.is_byok,
             prompt_cost=cost.prompt,
             completion_cost=cost.completion,
             cache_discount=cost.cache_discount,
@@ -430,9 +430,14 @@ def worst_case(call: Call) -> int:
     return max((_worst_at(call, candidate) for candidate in call.plan.candidates), default=0)
 
 
+def _counts_byok(call: Call) -> bool:
+    """Does what the client's own keys would cost count against the limit of our key?"""
+    return call.identity is not None and call.identity.include_byok_in_limit
+
+
 def _worst_at(call: Call, candidate: Candidate) -> int:
     price, head = candidate.price, call.head
-    if price is None:
+    if price is None or (candidate.credential.byok and not _counts_byok(call)):
         return 0
     longest = candidate.endpoint.model.max_output
     wanted = DEFAULT_OUTPUT_TOKENS if head.max_tokens is None else head.max_tokens

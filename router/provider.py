@@ -400,11 +400,20 @@ class _Sending:
                 raise provider.error(response.status, response.headers, body)
         except UpstreamError as error:
             self._close()
-            raise provider.cleaned(error) from error.__cause__
+            raise self._cleaned(error) from error.__cause__
         except BaseException:
             self._close()
             raise
         return Upstream(response=response, stream=is_stream(response))
+
+    def _cleaned(self, error: UpstreamError) -> UpstreamError:
+        """Without our keys, and without a client's own one, which the provider itself does not know."""
+        secret = self._credential.secret
+        if self._credential.byok and secret:
+            error.message = error.message.replace(secret, "***")
+            error.provider_code = error.provider_code and error.provider_code.replace(secret, "***")
+            error.param = error.param and error.param.replace(secret, "***")
+        return self._provider.cleaned(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -417,7 +426,7 @@ class _Sending:
         else:
             spawn("end of an upstream's answer", _to_the_end(response))
         if isinstance(error, UpstreamError):
-            self._provider.cleaned(error)
+            self._cleaned(error)
 
     def _close(self) -> None:
         if self._response is not None:

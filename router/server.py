@@ -23,7 +23,7 @@ from .asking import Asked, ask
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .builtin.auth import permitted
-from .call import Call, Identity, switched_on
+from .call import Call, Credential, Endpoint, Identity, switched_on
 from .clock import Clock
 from .counting import Counting
 from .devices import Devices
@@ -230,6 +230,11 @@ class Server:
         self.settings = settings
         self.compat = msgspec.structs.asdict(settings.compat)
         self.providers, self.broken, self.found, self.table = made.ready, made.broken, made.found, table
+
+    def credentials(self, endpoint: Endpoint) -> list[Credential]:
+        """What plugins bring for this endpoint, besides the configured ones. Asked when the ways to a model are looked up for the first
+        time: who brings others empties `table.pools`."""
+        return [each for group in self.plugins.hook.router_credentials(endpoint=endpoint) for each in group]
 
     # --- calls of our own ---
 

@@ -34,6 +34,8 @@ __all__ = [
 
 #: ten days: a longer wait is a slip of the pen
 Seconds = Annotated[float, Meta(gt=0, le=864_000)]
+#: characters of a secret that others are encrypted with
+SHORTEST_SECRET = 32
 #: a limit; None is unlimited
 Limit = Annotated[int, Meta(ge=1)] | None
 Tokens = Annotated[int, Meta(ge=1)] | None
@@ -239,6 +241,12 @@ class ResponsesSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     store: bool = False
 
 
+class ByokSettings(Struct, kw_only=True, forbid_unknown_fields=True):
+    """`[byok]`: what the keys of clients are encrypted with."""
+
+    key: str = ""
+
+
 class Settings(Struct, kw_only=True, forbid_unknown_fields=True):
     """The whole file. `providers` are raw tables: each is converted by its plugin's own Struct; None where there is no
     table at all (then providers are found in the environment)."""
@@ -257,6 +265,7 @@ class Settings(Struct, kw_only=True, forbid_unknown_fields=True):
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
     responses: ResponsesSettings = field(default_factory=ResponsesSettings)
+    byok: ByokSettings = field(default_factory=ByokSettings)
 
 
 # --- reading it ------------------------------------------------------------------------------------------------------
@@ -381,6 +390,10 @@ def _check(settings: Settings) -> None:
     for alias, targets in settings.aliases.items():
         if not targets:
             raise SettingsError(f"aliases.{alias}: at least one model is needed")
+    if 0 < len(settings.byok.key) < SHORTEST_SECRET:
+        raise SettingsError(
+            f"byok.key: at least {SHORTEST_SECRET} characters are needed, such as `openssl rand -hex 32` gives"
+        )
     _check_prices(settings.models)
 
 

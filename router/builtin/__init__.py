@@ -7,6 +7,7 @@ Each can be switched off by `[plugins] disabled = ["metrics"]`; the server start
 from __future__ import annotations
 
 from .auth import Auth
+from .byok import Byok
 from .cache import Cache
 from .catalogue import Catalogue
 from .choices import Choices
@@ -30,6 +31,7 @@ from .workspaces import Workspaces
 DEFAULT_PLUGINS: dict[str, type] = {
     "upstream": Send,
     "choices": Choices,
+    "byok": Byok,
     "pricing": Pricing,
     "routing": Routing,
     "metrics": Metrics,

@@ -97,7 +97,7 @@ def priced(call: Call, told: dict[str, Any]) -> dict[str, Any]:
         "prompt_tokens": usage.input,
         "total_tokens": usage.input + usage.output,
         "cost": None if call.charge is None else call.charge / PICODOLLARS,
-        "is_byok": False,
+        "is_byok": call.is_byok,
     }
     if usage.source == "estimated":
         told["estimated"] = True

@@ -554,7 +554,30 @@ GUARDRAILS = (
     """,
 )
 
+#: keys of clients at providers (store/byok.py); `sealed` opens only with `byok.key`, which is not here
+BYOK = (
+    """
+    CREATE TABLE byok (
+        id TEXT NOT NULL PRIMARY KEY,
+        provider TEXT NOT NULL,
+        name TEXT,
+        label TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        version INTEGER NOT NULL DEFAULT 1,
+        disabled INTEGER NOT NULL DEFAULT 0,
+        is_fallback INTEGER NOT NULL DEFAULT 0,
+        allowed_models TEXT,
+        allowed_api_key_hashes TEXT,
+        allowed_user_ids TEXT,
+        sort_order INTEGER NOT NULL DEFAULT 0,
+        workspace_id TEXT,
+        created_unix REAL NOT NULL,
+        updated_unix REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
 CORE = [
     Migration("core", number, _runs(statements))
-    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS), 1)
+    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK), 1)
 ]

@@ -22,7 +22,7 @@ def report(call: Call) -> dict[str, Any]:
         "region": None,
         "summary": f"available={len(available)}" + (f", selected={selected}" if selected else ""),
         "attempt": len(attempts),
-        "is_byok": False,
+        "is_byok": call.is_byok,
         "endpoints": {"total": _total(call), "available": available},
         "attempts": [_attempt(each) for each in attempts],
         "pipeline": call.pipeline,

@@ -18,7 +18,7 @@ from ...planning import AUTO, Named
 from .fitness import NO_PREFERENCES, fits, forced_provider, listed, names, suitable
 from .opinions import ask_another
 from .order import Order, strategy_of
-from .pools import Choice, Pool, Suitable
+from .pools import Choice, Pool, Suitable, place
 from .refusals import refusal
 from .sticky import Sticky
 
@@ -48,14 +48,14 @@ class Routing:
         if pool is None:
             given = [name for name in wanted if name] or [self._default(call.identity)]
             found = [named for name in given for named in self._find(call, name)]
-            pool = Pool.named(found)
+            pool = Pool.named(found, self._server.credentials)
             if found and not pool:  # the variant of its name leaves nothing
                 call.plan.refusal = refusal(call, Suitable([]), table.nearest(head.model))
             if found and wanted[0] and not forced and AUTO.isdisjoint(given) and call.plan.refusal is None:
                 if len(table.pools) >= KEPT_POOLS:
                     table.pools.clear()
                 table.pools[wanted] = pool
-        return pool
+        return pool.serving(call) if pool.guarded else pool
 
     @hookimpl(trylast=True)
     def router_rank(self, call: Call, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -73,7 +73,11 @@ class Routing:
         choices = self._arranged(call, found.choices, ill)
         if not ill and len(choices) == 1 and len(choices[0].candidates) == 1:
             return choices[0].candidates
-        return self._usable(call, choices, ill)
+        usable = self._usable(call, choices, ill)
+        if pool.ranked:
+            mixed = head_mixes(call)
+            usable = sorted(usable, key=lambda each: (0 if mixed else each.group, place(each)))
+        return usable
 
     @hookimpl
     def router_attempted(self, call: Call, attempt: Attempt) -> None:
@@ -214,10 +218,18 @@ class Routing:
         return [min(known, key=lambda each: health.circuit(each).opened_s)]
 
     def _in_turn(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The credentials of an endpoint, beginning with another one each time."""
+        """The configured credentials of an endpoint, beginning with another one each time; what plugins bring keeps its place."""
         self._turn += 1
-        first = self._turn % len(candidates)
-        return candidates[first:] + candidates[:first]
+        own = [each for each in candidates if place(each) == 1]
+        if not own:
+            return candidates
+        first = self._turn % len(own)
+        own = own[first:] + own[:first]
+        if len(own) == len(candidates):
+            return own
+        return (
+            [each for each in candidates if not place(each)] + own + [each for each in candidates if place(each) == 2]
+        )
 
 
 def _groups(choices: list[Choice], *, mixed: bool) -> list[list[Choice]]:
@@ -227,6 +239,11 @@ def _groups(choices: list[Choice], *, mixed: bool) -> list[list[Choice]]:
     for each in choices:
         groups.setdefault(each.group, []).append(each)
     return list(groups.values())
+
+
+def head_mixes(call: Call) -> bool:
+    """Does the request want the endpoints of all its models in one order?"""
+    return call.head.route == "sort" or _mixed(call.head.preferences or NO_PREFERENCES)
 
 
 def _mixed(preferences: Preferences) -> bool:

@@ -5,12 +5,12 @@ Made once for each list of names and kept as long as the table of models, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from msgspec import Struct, field
 
-from ...call import Candidate, Credential, Endpoint
+from ...call import Call, Candidate, Credential, Endpoint
 from ...health import Key, keys_of
 from ...planning import Named
 from ...prices import Price
@@ -18,6 +18,10 @@ from ...prices import Price
 #: the sort that a variant asks for
 VARIANT_SORT = {"nitro": "throughput", "floor": "price", "exacto": "exacto"}
 NO_CREDENTIAL = Credential(secret="", label="none configured")
+#: which credentials of plugins serve a call: so many patterns are remembered for each pool
+KEPT_PATTERNS = 100
+
+Credentials = Callable[[Endpoint], Sequence[Credential]]
 
 
 class Choice(Struct):
@@ -52,22 +56,40 @@ class Suitable(Struct):
 
 
 class Pool(list[Candidate]):
-    """The candidates, in the order of the models. `suitable` remembers what was found out about kinds of requests."""
+    """The candidates, in the order of the models. `suitable` remembers what was found out about kinds of requests. `guarded` are the
+    credentials that do not serve every call, `ranked`: some come before or behind the configured ones."""
 
     def __init__(self, choices: Iterable[Choice]) -> None:
         self.choices = list(choices)
         self.suitable: dict[tuple[object, ...], Suitable] = {}
+        self._narrowed: dict[tuple[bool, ...], Pool] = {}
         super().__init__(candidate for choice in self.choices for candidate in choice.candidates)
+        brought = {each.credential.label: each.credential for each in self if brings(each)}
+        self.ranked = bool(brought)
+        self.guarded = [each for each in brought.values() if each.serves is not None]
+
+    def serving(self, call: Call) -> Pool:
+        """The pool without the credentials that do not serve this call."""
+        pattern = tuple([each.serves is None or each.serves(call) for each in self.guarded])
+        if all(pattern):
+            return self
+        found = self._narrowed.get(pattern)
+        if found is None:
+            if len(self._narrowed) >= KEPT_PATTERNS:
+                self._narrowed.clear()
+            not_for_it = {each.label for each, serves in zip(self.guarded, pattern, strict=True) if not serves}
+            found = self._narrowed[pattern] = Pool(_without(choice, not_for_it) for choice in self.choices)
+        return found
 
     @classmethod
-    def named(cls, found: Iterable[Named]) -> Pool:
-        """The pool of these models; the same model twice counts once."""
+    def named(cls, found: Iterable[Named], more: Credentials) -> Pool:
+        """The pool of these models; the same model twice counts once. `more` are the credentials that plugins bring."""
         choices: list[Choice] = []
         seen: set[str] = set()
         for group, named in enumerate(found):
             if named.entry.id not in seen:
                 seen.add(named.entry.id)
-                choices.extend(_choices(named, group))
+                choices.extend(_choices(named, group, more))
         return cls(choices)
 
     @classmethod
@@ -79,7 +101,7 @@ class Pool(list[Candidate]):
         return cls(_choice(same[0].endpoint, group, same) for (group, _), run in runs if (same := list(run)))
 
 
-def _choices(named: Named, group: int) -> Iterable[Choice]:
+def _choices(named: Named, group: int, more: Credentials) -> Iterable[Choice]:
     endpoints = named.entry.endpoints
     if named.variant == "free":
         endpoints = [each for each in endpoints if free(each.price)]
@@ -88,7 +110,10 @@ def _choices(named: Named, group: int) -> Iterable[Choice]:
         endpoints = [each for each in endpoints if each.model.context_length == longest]
     sort = VARIANT_SORT.get(named.variant, "")
     for endpoint in endpoints:
-        credentials = endpoint.provider.credentials or [NO_CREDENTIAL]
+        brought, own = more(endpoint), endpoint.provider.credentials
+        if brought:
+            own = [*(each for each in brought if not each.last), *own, *(each for each in brought if each.last)]
+        credentials = own or [NO_CREDENTIAL]
         candidates = [Candidate(endpoint=endpoint, credential=each, group=group) for each in credentials]
         yield _choice(endpoint, group, candidates, sort)
 
@@ -96,6 +121,26 @@ def _choices(named: Named, group: int) -> Iterable[Choice]:
 def _choice(endpoint: Endpoint, group: int, candidates: list[Candidate], sort: str = "") -> Choice:
     keys = {key for each in candidates for key in keys_of(each)}
     return Choice(endpoint, group, candidates, blended(endpoint.price), caches(endpoint.price), keys, sort)
+
+
+def brings(candidate: Candidate) -> bool:
+    """Was the credential brought by a plugin?"""
+    credential = candidate.credential
+    return credential.byok or credential.last or credential.serves is not None
+
+
+def place(candidate: Candidate) -> int:
+    """Credentials that plugins bring first, then the configured ones, then those that come last."""
+    if candidate.credential.last:
+        return 2
+    return 0 if brings(candidate) else 1
+
+
+def _without(choice: Choice, labels: set[str]) -> Choice:
+    kept = [each for each in choice.candidates if not brings(each) or each.credential.label not in labels]
+    if not kept:
+        kept = [Candidate(endpoint=choice.endpoint, credential=NO_CREDENTIAL, group=choice.group)]
+    return _choice(choice.endpoint, choice.group, kept, choice.sort)
 
 
 def blended(price: Price | None) -> float:

@@ -6,6 +6,9 @@ import random
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...call import Credential, Endpoint
     from ...clock import Clock
     from ...health import Health
     from ...planning import Table
@@ -20,3 +23,6 @@ class Surroundings(Protocol):
     health: Health
     clock: Clock
     rng: random.Random
+
+    def credentials(self, endpoint: Endpoint) -> Sequence[Credential]:
+        """What plugins bring for this endpoint, besides the provider's own."""

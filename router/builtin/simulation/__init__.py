@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ...call import Call, Endpoint, Head, Identity
+from ...call import Call, Credential, Endpoint, Head, Identity
 from ...clock import Clock
 from ...dialects.base import Dialect
 from ...errors import RouterError
@@ -40,6 +40,10 @@ class World(Struct):
     health: Health
     clock: Clock
     rng: random.Random
+
+    def credentials(self, endpoint: Endpoint) -> Sequence[Credential]:
+        """Whose keys were used does not matter."""
+        return ()
 
 
 class Simulation(Struct, kw_only=True):

@@ -82,7 +82,7 @@ def usage_object(call: Call) -> dict[str, Any]:
 
 def cost_members(call: Call) -> dict[str, Any]:
     """What `usage` says more then."""
-    return {"cost": None if call.charge is None else call.charge / PICODOLLARS, "is_byok": False}
+    return {"cost": None if call.charge is None else call.charge / PICODOLLARS, "is_byok": call.is_byok}
 
 
 def provider_of(call: Call) -> str:

@@ -85,7 +85,7 @@ def usage_object(call: Call) -> dict[str, Any]:
 def add_metadata(call: Call, answer: dict[str, Any], usage: dict[str, Any]) -> None:
     """What an answer, and the `usage` in it, says more then."""
     usage["cost"] = None if call.charge is None else call.charge / PICODOLLARS
-    usage["is_byok"] = False
+    usage["is_byok"] = call.is_byok
     answer["usageMetadata"] = usage
     answer["provider"] = call.candidate.provider.slug if call.candidate is not None else ""
     if call.metadata is not None:

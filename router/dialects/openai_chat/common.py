@@ -39,7 +39,7 @@ def usage_object(call: Call, counted: dict[str, Any]) -> dict[str, Any]:
         "image_tokens": usage.image_output,
     }
     told["cost"] = None if call.charge is None else call.charge / PICODOLLARS
-    told["is_byok"] = False
+    told["is_byok"] = call.is_byok
     cost = call.cost
     told["cost_details"] = {
         "upstream_inference_cost": None if cost is None else cost.total / PICODOLLARS,

@@ -145,7 +145,7 @@ def costs(call: Call) -> dict[str, Any]:
     cost = call.cost
     return {
         "cost": None if call.charge is None else call.charge / PICODOLLARS,
-        "is_byok": False,
+        "is_byok": call.is_byok,
         "cost_details": {
             "upstream_inference_cost": None if cost is None else cost.total / PICODOLLARS,
             "upstream_inference_input_cost": None if cost is None else cost.prompt / PICODOLLARS,

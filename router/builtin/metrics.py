@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: upper bounds of the latency histogram, in seconds
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+#: models that are counted by name, the first that were asked; what no catalogue knows is called what clients call it
+MOST_MODELS = 2000
+OTHERS = "others"
 
 
 class Histogram:
@@ -43,6 +46,7 @@ class Metrics:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._models: set[str] = set()
         self._attempts: dict[tuple[str, str, str], int] = defaultdict(int)
         self._latencies: dict[str, Histogram] = defaultdict(Histogram)
         self._tokens: dict[tuple[str, str, str], int] = defaultdict(int)
@@ -52,13 +56,21 @@ class Metrics:
     def router_attempted(self, call: Call, attempt: Attempt) -> None:
         """One try; the one that answered has usage and charge."""
         endpoint = attempt.candidate.endpoint
-        provider, model = endpoint.provider.slug, endpoint.model_id
+        provider, model = endpoint.provider.slug, self._label(endpoint.model_id)
         self._attempts[provider, model, attempt.error.kind if attempt.error else "ok"] += 1
         if attempt.error is None and call.usage is not None:
             self._latencies[provider].add(attempt.latency_s)
             self._tokens[provider, model, "prompt"] += call.usage.input
             self._tokens[provider, model, "completion"] += call.usage.output
             self._cost[provider, model] += call.charge or 0
+
+    def _label(self, model: str) -> str:
+        if model in self._models:
+            return model
+        if len(self._models) >= MOST_MODELS:
+            return OTHERS
+        self._models.add(model)
+        return model
 
     @hookimpl
     def router_routes(self, app: Server) -> Sequence[Route]:

@@ -24,6 +24,8 @@ FORCED_HEADERS = (istr("x-router-provider"), istr("x-anyrouter-provider"))
 NO_PREFERENCES = Preferences()
 #: kinds of requests whose suitable endpoints are remembered, for each pool: clients say what is in them
 KEPT_KINDS = 100
+#: preferences that take more bytes are looked at anew each time: they would fill the memory
+LONGEST_KIND = 1024
 DOES_NOT_CHAT = "modality: the model does not chat"
 GIVES_OTHERS = "modality: the model gives "
 
@@ -33,6 +35,7 @@ def suitable(call: Call, pool: Pool) -> Suitable:
     head = call.head
     preferences = head.preferences or NO_PREFERENCES
     forced = forced_provider(call)
+    told = b"" if preferences is NO_PREFERENCES else _encode(preferences)
     kind = (
         call.dialect.name,
         head.needs,
@@ -40,15 +43,17 @@ def suitable(call: Call, pool: Pool) -> Suitable:
         head.converts,
         head.capped,
         head.compress,
-        b"" if preferences is NO_PREFERENCES else _encode(preferences),
+        told,
         forced,
         () if call.identity is None else call.identity.allowed,
     )
     found = pool.suitable.get(kind)
     if found is None:
-        if len(pool.suitable) >= KEPT_KINDS:
-            pool.suitable.clear()
-        found = pool.suitable[kind] = _sifted(call, pool, preferences, forced)
+        found = _sifted(call, pool, preferences, forced)
+        if len(told) + len(forced) <= LONGEST_KIND:
+            if len(pool.suitable) >= KEPT_KINDS:
+                pool.suitable.clear()
+            pool.suitable[kind] = found
     return found if _all_long_enough(head, found) else _without_short(head, found, call.dialect)
 
 

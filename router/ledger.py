@@ -247,7 +247,10 @@ class Ledger:
                 self._book(call)
         finally:
             for release in releases:
-                release(call)
+                try:
+                    release(call)
+                except Exception:  # somebody else's place must not stay taken for it
+                    log.exception("a plugin failed to give back what %s had taken", call.id)
 
     async def commit(self, call: Call) -> None:
         """Settle, and wait until the row is on disk: what comes after may be the last byte of the answer."""

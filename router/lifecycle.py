@@ -52,6 +52,7 @@ class Lifecycle:
         """
         hook = self._plugins.hook
         deadline: Timeout | None = None
+        bare = sink
         try:
             identity = call.identity = call.identity or await recognise(hook, call)
             if identity.compat:
@@ -80,7 +81,7 @@ class Lifecycle:
             call.cancel()
         except Exception as error:
             late = deadline is not None and deadline.rung
-            await sink.error(call.fail(self._told(call, error, late)))
+            await _refuse(sink, bare, call.fail(self._told(call, error, late)))
         finally:
             if deadline is not None:
                 self._end(deadline)
@@ -142,6 +143,17 @@ class Lifecycle:
         generation: Generation = call.state["generation"]
         for answer in self._plugins.hook.router_settled(generation=generation):
             await _quietly(answer)
+
+
+async def _refuse(sink: Sink, bare: Sink, error: RouterError) -> None:
+    """Tell the client, who would wait for ever if a plugin's sink failed at it: then `bare`, which it stands around, does."""
+    try:
+        await sink.error(error)
+    except Exception:
+        if sink is bare:
+            raise
+        log.exception("a plugin's sink failed at an error")
+        await bare.error(error)
 
 
 async def _quietly(answer: Awaitable[Any]) -> None:

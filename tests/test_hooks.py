@@ -31,6 +31,7 @@ from router import (
 from router.api import Request, Route
 from router.dialects.base import Dialect, Path
 from router.plugins import PluginError, Plugins
+from router.settings import LimitSettings
 from router.store.migrations import Migration
 from router.testing import FakeUpstream, Running, json_answer
 
@@ -499,3 +500,58 @@ async def test_a_catalogue_that_cannot_be_read_costs_only_its_models(begin: Star
 
     router = await begin(Mine(), providers={"broken": {"plugin": "broken", "api_key": "k"}})
     assert (await router.post("/v1/chat/completions", ASK)).status == 200
+
+
+class Broken(Sink):
+    """Fails at every end."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.write = sink.write  # type: ignore[method-assign]
+
+    @property
+    def started(self) -> bool:  # type: ignore[override]
+        return self._sink.started
+
+    async def finish(self, data: bytes) -> None:
+        raise KeyError("finish")
+
+    async def error(self, error: RouterError) -> None:
+        raise KeyError("error")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_sink_that_fails_at_everything_leaves_nobody_waiting(
+    begin: Callable[..., Awaitable[Running]], stream: bool
+) -> None:
+    class Wraps:
+        @hookimpl
+        def router_sink(self, call: Call) -> Callable[[Sink], Sink] | None:
+            return Broken
+
+    router = await begin(Wraps(), providers={"echo": {"plugin": "echo"}})
+
+    async with asyncio.timeout(20):
+        answer = await router.post("/v1/chat/completions", {**ASK, "model": "echo/echo", "stream": stream})
+
+    assert answer.status == (200 if stream else 500)
+    assert "internal error" in await answer.text()
+    assert router.server.lifecycle.running == 0
+
+
+async def test_what_a_plugin_fails_to_give_back_costs_nobody_else_his_place(
+    begin: Callable[..., Awaitable[Running]],
+) -> None:
+    class Takes:
+        @hookimpl
+        async def router_admit(self, call: Call) -> None:
+            call.releases.append(self.fail)
+
+        def fail(self, call: Call) -> None:
+            raise KeyError("release")
+
+    router = await begin(Takes(), limits=LimitSettings(max_parallel=1))
+
+    answers = [await router.post("/v1/chat/completions", ASK) for _ in range(3)]
+
+    assert [each.status for each in answers] == [200, 200, 200]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..call import Call, Candidate
-from ..errors import UpstreamError
+from ..errors import StreamTruncated
 from ..events import Event, Finish, Start, Stop
 from ..hookspecs import hookimpl
 from ..prices import Usage
@@ -30,7 +30,7 @@ class Choices:
     @hookimpl
     def router_attempt(self, call: Call, candidate: Candidate) -> AbstractAsyncContextManager[Upstream] | None:
         """n exchanges instead of one, or nothing where one will do."""
-        if call.head.n == 1 or candidate.provider.many_choices:
+        if call.head.n == 1 or candidate.provider.many_choices or call.dry:
             return None
         return _several(call, candidate)
 
@@ -67,9 +67,12 @@ async def _events(candidate: Candidate, upstream: Upstream) -> AsyncIterator[Eve
         yield event
 
 
+Queued = asyncio.Queue[tuple[int, Event | Exception]]
+
+
 async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncIterator[Event]:
     """The events of all streams as they come, each with its number as choice: one Start, one Stop with the sum of usage."""
-    queue: asyncio.Queue[tuple[int, Event | UpstreamError]] = asyncio.Queue(maxsize=len(streams))
+    queue: Queued = asyncio.Queue(maxsize=len(streams))
     readers = [spawn("choice", _drain(number, stream, queue)) for number, stream in enumerate(streams)]
     started = False
     finishes: list[Finish] = []
@@ -78,7 +81,7 @@ async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncIterator[Event]:
         while len(finishes) < len(streams):
             number, event = await queue.get()
             match event:
-                case UpstreamError():
+                case Exception():
                     raise event
                 case Start():
                     if not started:
@@ -96,12 +99,14 @@ async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncIterator[Event]:
     yield Stop(finishes=sorted(finishes, key=lambda each: each.choice), usage=usage)
 
 
-async def _drain(
-    number: int, stream: AsyncIterator[Event], queue: asyncio.Queue[tuple[int, Event | UpstreamError]]
-) -> None:
-    """Put every event of one stream into the queue, and its failure too."""
+async def _drain(number: int, stream: AsyncIterator[Event], queue: Queued) -> None:
+    """Put every event of one stream into the queue, and its failure too: whoever reads it waits for an end of each."""
+    whole = False
     try:
         async for event in stream:
+            whole = whole or isinstance(event, Stop)
             await queue.put((number, event))
-    except UpstreamError as error:
+        if not whole:
+            raise StreamTruncated("one of the upstream's streams ended without a finish reason")
+    except Exception as error:  # noqa: BLE001 - raised where the queue is read
         await queue.put((number, error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import replace
 from yarl import URL
 
-from .errors import BadImage
+from .errors import BadImage, BadRequest
 from .model import AnyPart, ChatRequest, File, Image, Message, ToolResult, Video
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -90,7 +91,7 @@ class Fetcher:
             raise _failed(url, str(error) or type(error).__name__) from error
 
     async def _follow(self, url: str, most: int) -> tuple[str, bytes]:
-        connector = aiohttp.TCPConnector(resolver=_Checked(self._allow_private()), use_dns_cache=False)
+        connector = aiohttp.TCPConnector(resolver=Public(self._allow_private), use_dns_cache=False)
         async with aiohttp.ClientSession(
             connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
@@ -107,20 +108,28 @@ class Fetcher:
             raise _failed(url, f"more than {MAX_REDIRECTS} redirects")
 
     def _check(self, url: URL) -> None:
-        if url.scheme not in ("http", "https") or not url.host:
-            raise _failed(str(url), "only http and https URLs are fetched")
         try:
-            address = ipaddress.ip_address(url.host)
-        except ValueError:
-            return  # a name: the resolver checks what it means
-        if not self._allow_private() and not _public(address):
-            raise _failed(str(url), "the address is not public")
+            refuse_private(url, allow_private=self._allow_private())
+        except BadRequest as error:
+            raise _failed(str(url), error.message) from None
 
 
-class _Checked(AbstractResolver):
-    """Resolves names and gives only addresses that may be connected to."""
+def refuse_private(url: URL, *, allow_private: bool) -> None:
+    """What can be said of a URL before its name is resolved (`Public` does that). Raises BadRequest."""
+    if url.scheme not in ("http", "https") or not url.host:
+        raise BadRequest("only http and https URLs are fetched", param="url")
+    try:
+        address = ipaddress.ip_address(url.host)
+    except ValueError:
+        return  # a name: the resolver checks what it means
+    if not allow_private and not _public(address):
+        raise BadRequest("the address is not public (fetch.allow_private)", param="url")
 
-    def __init__(self, allow_private: bool) -> None:
+
+class Public(AbstractResolver):
+    """Resolves names and gives only addresses that may be connected to. `allow_private` is asked each time."""
+
+    def __init__(self, allow_private: Callable[[], bool]) -> None:
         self._allow_private = allow_private
 
     async def resolve(
@@ -129,8 +138,8 @@ class _Checked(AbstractResolver):
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
         results = []
         for family_, _, proto, _, address in found:
-            if not self._allow_private and not _public(ipaddress.ip_address(address[0])):
-                raise OSError("the name leads to an address that is not public")
+            if not self._allow_private() and not _public(ipaddress.ip_address(address[0])):
+                raise PermissionError(errno.EACCES, "the name leads to an address that is not public")
             results.append(
                 ResolveResult(
                     hostname=host,

@@ -26,12 +26,14 @@ from .responses import Responses
 from .routing import Routing
 from .statistics import Statistics
 from .upstream import Send
+from .webhooks import Webhooks
 from .workspaces import Workspaces
 
 DEFAULT_PLUGINS: dict[str, type] = {
     "upstream": Send,
     "choices": Choices,
     "byok": Byok,
+    "webhooks": Webhooks,
     "pricing": Pricing,
     "routing": Routing,
     "metrics": Metrics,

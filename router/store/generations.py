@@ -120,6 +120,11 @@ class Generations:
         row = await self._database.one(query + " ORDER BY seq DESC", parameters)
         return _generation(row) if row else None
 
+    async def one(self, id: str) -> Generation | None:
+        """A generation by our id, whoever's it is."""
+        row = await self._database.one(f"SELECT {_FOUND} FROM generation WHERE id = ?", (id,))  # noqa: S608
+        return _generation(row) if row else None
+
     async def interrupt(self) -> int:
         """Record what a crash has left under way: interrupted, charge 0. Returns how many calls these were."""
         rows = await self._database.all("SELECT id, key_hash, amount FROM reservation")

@@ -100,6 +100,10 @@ class Keys:
         """The key with this hash, in whatever state."""
         return self._known.get(hash)
 
+    def limited(self) -> list[Identity]:
+        """The keys in force that have a limit to spend, each once."""
+        return [each for each in self._known.values() if each.limit is not None and not each.disabled]
+
     # --- changes ---
 
     async def create(

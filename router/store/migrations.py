@@ -577,7 +577,58 @@ BYOK = (
     """,
 )
 
+#: who is told of what happens, and what they have not been told yet (store/webhooks.py)
+WEBHOOKS = (
+    """
+    CREATE TABLE webhook (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT,
+        url TEXT NOT NULL,
+        events TEXT NOT NULL,
+        api_key_hashes TEXT,
+        workspace_id TEXT,
+        enabled INTEGER NOT NULL DEFAULT 1,
+        disabled_reason TEXT,
+        salt TEXT NOT NULL,
+        failures INTEGER NOT NULL DEFAULT 0,
+        retry_unix REAL NOT NULL DEFAULT 0,
+        last_status INTEGER,
+        last_error TEXT,
+        last_unix REAL,
+        created_unix REAL NOT NULL,
+        updated_unix REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE webhook_event (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        webhook_id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        subject TEXT,
+        data TEXT,
+        created_unix REAL NOT NULL
+    )
+    """,
+    "CREATE INDEX webhook_event_webhook ON webhook_event (webhook_id, seq)",
+    # What was told last of each thing that has a state.
+    "CREATE TABLE webhook_told (subject TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL) WITHOUT ROWID",
+    # In the transaction that books the call: there is none without its event.
+    """
+    CREATE TRIGGER generation_tells AFTER INSERT ON generation WHEN EXISTS (SELECT 1 FROM webhook WHERE enabled = 1)
+    BEGIN
+        INSERT INTO webhook_event (id, webhook_id, type, subject, created_unix)
+        SELECT 'evt_' || lower(hex(randomblob(12))), webhook.id,
+            CASE new.status WHEN 'ok' THEN 'generation.completed' ELSE 'generation.failed' END, new.id, new.created_unix
+        FROM webhook
+        WHERE enabled = 1
+            AND instr(events, CASE new.status WHEN 'ok' THEN '"generation.completed"' ELSE '"generation.failed"' END)
+            AND (api_key_hashes IS NULL OR instr(api_key_hashes, '"' || new.key_hash || '"'));
+    END
+    """,
+)
+
 CORE = [
     Migration("core", number, _runs(statements))
-    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK), 1)
+    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS), 1)
 ]

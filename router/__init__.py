@@ -71,6 +71,7 @@ from .model import (
     WebSearch,
 )
 from .openai_compatible import OpenAICompatible
+from .payments import Charge, Notice, Payments, Wish
 from .prices import Price, PriceOverride, Usage
 from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream, error_of, load_catalogue
 from .sse import MessageEvent, open_lines
@@ -88,6 +89,7 @@ __all__ = [
     "BadRequest",
     "Call",
     "Candidate",
+    "Charge",
     "ChatRequest",
     "Choice",
     "Citation",
@@ -114,12 +116,14 @@ __all__ = [
     "NotFound",
     "NotImplementedHere",
     "Note",
+    "Notice",
     "Opaque",
     "OpenAICompatible",
     "OutOfBounds",
     "Outgoing",
     "Overloaded",
     "PartDone",
+    "Payments",
     "PluginFailed",
     "Price",
     "PriceOverride",
@@ -162,6 +166,7 @@ __all__ = [
     "Usage",
     "Video",
     "WebSearch",
+    "Wish",
     "error_of",
     "hookimpl",
     "load_catalogue",

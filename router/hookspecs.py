@@ -6,7 +6,7 @@ synchronous and core awaits what comes back. Third parties run before the builti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .api import Route
     from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Sink
     from .dialects.base import Dialect
+    from .payments import Payments
     from .provider import Provider, Upstream
     from .server import Server
     from .store.migrations import Migration
@@ -104,6 +105,17 @@ def router_lifespan(app: Server) -> AbstractAsyncContextManager[None]:
     .. versionadded:: 1
     """
     raise TypeError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def router_payments(settings: Mapping[str, Struct]) -> Payments | None:
+    """Return the service by which credits are paid for, or None where you are not set up. First; called once at start.
+
+    `settings` are the tables `[plugins.<name>]` by name, each as its plugin's own Struct. A `Payments` makes charges and reads the
+    notices of its service; that a charge is booked, and booked once, is seen to here.
+
+    .. versionadded:: 1
+    """
 
 
 # --- per call, in this order -----------------------------------------------------------------------------------------

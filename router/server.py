@@ -46,6 +46,7 @@ from .fetch import Fetcher
 from .health import Health
 from .ledger import Ledger
 from .lifecycle import Lifecycle, recognise
+from .payments import Payments
 from .planning import Planner, Table
 from .plugins import Plugins, make_providers
 from .provider import Provider
@@ -53,6 +54,7 @@ from .relay import Relay
 from .sessions import COOKIE, CSRF_HEADER, Sessions
 from .settings import Settings
 from .signatures import Signatures
+from .store.charges import Charges
 from .store.codes import Codes
 from .store.database import Database
 from .store.entries import Entries
@@ -116,6 +118,9 @@ class Server:
         self.sessions: Sessions
         self.generations: Generations
         self.entries: Entries
+        self.charges: Charges
+        #: by which credits are paid for; None without such a plugin
+        self.payments: Payments | None = None
         self.guardrails: Guardrails
         self.workspaces: Workspaces
         self.ledger: Ledger
@@ -168,6 +173,7 @@ class Server:
                 self.plugins.register(kind(self), name, state="builtin")
         self.plugins.load(self.settings)
         self.plugin_settings = self.plugins.settings_of(self.settings)
+        self.payments = self.plugins.hook.router_payments(settings=self.plugin_settings)
         self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
 
     def migrations(self) -> list[Migration]:
@@ -220,6 +226,7 @@ class Server:
         self.sessions = Sessions(self.keys, self.clock.wall)
         self.generations = Generations(self.database)
         self.entries = Entries(self.database)
+        self.charges = Charges(self.database)
         self.ledger = Ledger(self)
         await self.ledger.load()
         self.database.watch(self.ledger.balance.reload)

@@ -19,7 +19,20 @@ PLUGINS = sorted((ROOT / "plugins").glob("*/router_*"))
 
 #: each line may import itself and the lines above it
 LAYERS = (
-    ("errors", "prices", "model", "events", "modalities", "wire", "tasks", "clock", "alarms", "windows", "confined"),
+    (
+        "errors",
+        "prices",
+        "model",
+        "events",
+        "modalities",
+        "payments",
+        "wire",
+        "tasks",
+        "clock",
+        "alarms",
+        "windows",
+        "confined",
+    ),
     ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "balance", "ledger", "sink", "sessions", "devices"),

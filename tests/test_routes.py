@@ -45,6 +45,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /auth/device": ("",),
         "POST /auth/device": ("",),
         "POST /auth/keys/exchange": BOTH,
+        "POST /credits/coinbase/webhook": BOTH,
         "POST /auth/cli/device/start": BOTH,
         "POST /auth/cli/device/token": BOTH,
     },
@@ -160,6 +161,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "POST /analytics/query": BOTH,
     },
     "billing:manage": {
+        "POST /credits/coinbase": BOTH,
         "POST /credits": BOTH,
     },
     "generation:read": {

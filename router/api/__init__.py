@@ -92,6 +92,7 @@ MODULES = (
         "keys",
         "models",
         "openapi",
+        "payments",
         "providers",
     ),
     *("reserved", "service", "simulate"),

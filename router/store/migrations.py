@@ -628,7 +628,25 @@ WEBHOOKS = (
     """,
 )
 
+#: what is to be paid, or was (store/charges.py)
+CHARGES = (
+    """
+    CREATE TABLE charge (
+        service TEXT NOT NULL,
+        id TEXT NOT NULL,
+        code TEXT NOT NULL,
+        amount INTEGER NOT NULL CHECK (amount > 0),
+        made_by TEXT NOT NULL,
+        created_unix REAL NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('open', 'paid', 'failed')),
+        PRIMARY KEY (service, id)
+    ) WITHOUT ROWID
+    """,
+)
+
 CORE = [
     Migration("core", number, _runs(statements))
-    for number, statements in enumerate((FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS), 1)
+    for number, statements in enumerate(
+        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES), 1
+    )
 ]

@@ -5,7 +5,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 
 from __future__ import annotations
 
-from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Sink
+from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Restriction, Sink
 from .confined import Confined, OutOfBounds
 from .errors import (
     BadImage,
@@ -141,6 +141,7 @@ __all__ = [
     "RerankRequest",
     "Reranked",
     "ResponseFormat",
+    "Restriction",
     "RouterError",
     "Sink",
     "Start",

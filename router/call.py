@@ -111,6 +111,16 @@ class Identity(Struct, kw_only=True):
         return None
 
 
+class Restriction:
+    """What somebody else than the key itself says about what it may use (`router_restrict`). Routing remembers answers by the object:
+    one that says something else is another object."""
+
+    def excludes(self, endpoint: Endpoint) -> str | None:
+        """Why the endpoint may not be used, None where it may. A reason begins with its name in `availability.excluded_by` (api.md 4.2)
+        and a colon."""
+        return None
+
+
 class Preferences(Struct, kw_only=True, forbid_unknown_fields=True):
     """The request's `provider` object (api.md 18). Prices are USD per million tokens as the client sent them."""
 
@@ -389,6 +399,7 @@ class Call:
         "request",
         "request_id",
         "reserved",
+        "restrictions",
         "server",
         "settled",
         "started_s",
@@ -442,6 +453,8 @@ class Call:
         self.request: ChatRequest | None = None
         self.transforms: list[Any] = []
         self.filters: list[Any] = []
+        #: what plugins say about the endpoints that its key may use; set when the plan is made
+        self.restrictions: tuple[Restriction, ...] = ()
         self.plan: Plan = Plan()
         #: an answer that is there already; None where somebody has to be asked
         self.recalled: Recalled | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Sink
+    from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Restriction, Sink
     from .dialects.base import Dialect
     from .payments import Payments
     from .provider import Provider, Upstream
@@ -186,6 +186,17 @@ def router_transform(call: Call) -> Transform | None:
 
     `call.plan` is set. A call that somebody transforms leaves the raw lane. Not asked for operations other than chat (embeddings,
     moderations, …), which have no `ChatRequest`: `router_admit` sees those.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_restrict(identity: Identity) -> Restriction | None:
+    """Say which endpoints this key may not use: return a `router.Restriction`, or None. All; synchronous.
+
+    Asked for every plan, before `router_candidates`, and for the list of models that a key may ask. Routing remembers what an object
+    has said and asks it once for each endpoint: return the same one for as long as it says the same.
 
     .. versionadded:: 1
     """

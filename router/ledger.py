@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -154,6 +155,11 @@ class Ledger:
         for account in self._accounts.values():
             self.balance.total.include(account)
         await self.balance.load()
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """The counters of all keys that have ever made a call, by id."""
+        return self._accounts
 
     def account(self, identity: Identity) -> Account:
         """The counters of this key."""

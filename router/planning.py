@@ -378,6 +378,8 @@ class Planner:
         """The candidates, in order. Raises as `plan` does."""
         hook = self._hook
         plan = call.plan = Plan()
+        if call.identity is not None:
+            call.restrictions = tuple(hook.router_restrict(identity=call.identity))
         answers = hook.router_candidates(call=call)
         # One answer is handed on as it is: it may know more of its candidates than a list does.
         candidates = answers[0] if len(answers) == 1 else [candidate for answer in answers for candidate in answer]

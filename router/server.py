@@ -43,6 +43,7 @@ from .errors import (
     Unauthenticated,
 )
 from .fetch import Fetcher
+from .groups import Groups
 from .health import Health
 from .ledger import Ledger
 from .lifecycle import Lifecycle, recognise
@@ -124,6 +125,7 @@ class Server:
         self.guardrails: Guardrails
         self.workspaces: Workspaces
         self.ledger: Ledger
+        self.groups: Groups
         self.table: Table
         #: simulations read the whole ledger: one at a time
         self.simulating = asyncio.Lock()
@@ -229,6 +231,9 @@ class Server:
         self.charges = Charges(self.database)
         self.ledger = Ledger(self)
         await self.ledger.load()
+        self.groups = Groups(self.ledger)
+        self.groups.load(await self.keys.belongings())
+        self.ledger.budgets.append(self.groups)
         self.database.watch(self.ledger.balance.reload)
 
     async def _configure(self, settings: Settings) -> None:

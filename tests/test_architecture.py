@@ -35,7 +35,7 @@ LAYERS = (
     ),
     ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
-    ("planning", "signatures", "relay", "attempts", "balance", "ledger", "sink", "sessions", "devices"),
+    ("planning", "signatures", "relay", "attempts", "balance", "ledger", "groups", "sink", "sessions", "devices"),
     ("lifecycle", "counting", "asking", "builtin"),
     ("api", "dashboard"),
     ("server", "app", "serving", "commands", "cli", "__main__", "testing"),

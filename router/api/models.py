@@ -44,9 +44,13 @@ async def of_user(request: Request) -> dict[str, Any]:
     """The models that this key may ask now: its restrictions allow an endpoint that is not down."""
     server, http, caller = request.server, request.http, request.caller
 
+    restrictions = server.plugins.hook.router_restrict(identity=caller)
+
     def usable(row: Row) -> bool:
         return any(
-            caller.excludes(endpoint) is None and status(server, endpoint) in (OK, DEGRADED)
+            caller.excludes(endpoint) is None
+            and all(each.excludes(endpoint) is None for each in restrictions)
+            and status(server, endpoint) in (OK, DEGRADED)
             for endpoint in row.entry.endpoints
         )
 

@@ -130,6 +130,11 @@ class Guardrails:
 
     # --- looking ---
 
+    @property
+    def some(self) -> bool:
+        """Is there any?"""
+        return bool(self._known)
+
     def find(self, id: str) -> Guardrail | None:
         """The guardrail with this id."""
         return self._known.get(id)

@@ -242,6 +242,10 @@ class Keys:
         found = [_identity(row[:-1]) for row in rows[:limit]]
         return KeyPage(found, total[0], _token(found[-1], rows[limit - 1][-1]) if len(rows) > limit else None)
 
+    async def belongings(self) -> Sequence[tuple[Any, ...]]:
+        """Id, workspace and creator of all keys that there have ever been."""
+        return await self._database.all("SELECT id, workspace_id, creator_user_id FROM key ORDER BY rowid")
+
     async def one(self, reference: str) -> Identity:
         """The live key with this hash or id. Raises NotFound."""
         row = await self._database.one(f"{_SELECT} WHERE (hash = ? OR id = ?) AND {_LIVE}", (reference, reference))

@@ -46,6 +46,7 @@ def suitable(call: Call, pool: Pool) -> Suitable:
         told,
         forced,
         () if call.identity is None else call.identity.allowed,
+        call.restrictions,
     )
     found = pool.suitable.get(kind)
     if found is None:
@@ -86,6 +87,9 @@ def why_not(call: Call, choice: Choice, preferences: Preferences, forced: str) -
         return "no credential"
     if call.identity is not None and (reason := call.identity.excludes(endpoint)):
         return reason
+    for restriction in call.restrictions:
+        if (reason := restriction.excludes(endpoint)) is not None:
+            return reason
     if forced and not names(endpoint, forced):
         return f"allowed_providers: X-Router-Provider is {forced}"
     reason = _misfit(call.head, endpoint) if call.dialect.through_hub else _cannot(call.dialect, endpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...availability import availability
 from ...call import Call
 from ...errors import BadRequest, Forbidden, NoEndpoint, NotFound, RouterError
@@ -19,6 +21,8 @@ def refusal(call: Call, found: Suitable, nearest: list[str]) -> RouterError:
         return _forbidden(call, f"this key may not use {model!r}", "model_not_allowed")
     if values <= {"key: provider", "key: model"}:
         return _forbidden(call, f"this key may not use the providers of {model!r}", "provider_not_allowed")
+    if all(value.startswith(("key: ", "guardrail: ")) for value in values):
+        return _guarded(call, model, values)
     if values <= {"no credential"}:
         slugs = ", ".join(sorted(found.reasons))
         told = availability("temporarily_unavailable", _requested(call), providers=found.reasons, retryable=False)
@@ -52,9 +56,23 @@ def _code(values: set[str], kinds: set[str]) -> str:
     return "constraint_filtered"
 
 
-def _forbidden(call: Call, message: str, code: str) -> Forbidden:
+def _guarded(call: Call, model: str, values: set[str]) -> Forbidden:
+    """A guardrail, alone or together with the key, leaves nothing."""
+    kinds = {value.partition(": ")[2] for value in values}
+    by = {value.partition(": ")[0] for value in values}
+    if kinds == {"model"}:
+        return _forbidden(call, f"a guardrail of this key does not allow {model!r}", "model_not_allowed", by)
+    if kinds <= {"provider", "model"}:
+        return _forbidden(call, f"a guardrail of this key allows no provider of {model!r}", "provider_not_allowed", by)
+    wants = ", ".join(sorted(kinds))
+    return _forbidden(
+        call, f"a guardrail of this key allows no endpoint of {model!r} ({wants})", "guardrail_blocked", by
+    )
+
+
+def _forbidden(call: Call, message: str, code: str, by: Iterable[str] = ("key",)) -> Forbidden:
     told = availability("constraint_filtered", _requested(call))
-    told["excluded_by"] = ["key"]
+    told["excluded_by"] = sorted(by)
     return Forbidden(message, code=code, param="model", availability=told)
 
 

@@ -1,0 +1,93 @@
+"""What filters make of an answer: its events, with each text in it filtered across the pieces in which it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from ...call import Call
+from ...events import Event, ReasoningDelta, RefusalDelta, Stop, TextDelta, ToolDelta
+from .content import BUDGET_S, Filter, Findings, Stream, TooSlow, too_slow
+from .patterns import Deadline
+
+
+class Answer:
+    """The answer of one call. A choice has one text under way: when another begins, the one before it is whole."""
+
+    def __init__(self, call: Call, filters: list[Filter]) -> None:
+        self._call = call
+        self._filters = filters
+        self._deadline = Deadline(BUDGET_S)
+        self._findings = Findings("answer")
+        #: by choice: which text is under way, and its last piece
+        self._open: dict[int, tuple[Any, Stream, Any]] = {}
+
+    async def events(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """The events as they go on. Raises Forbidden."""
+        try:
+            async for event in events:
+                for each in self._one(event):
+                    yield each
+        except TooSlow:
+            raise too_slow() from None
+        finally:
+            if (entry := self._findings.entry()) is not None:
+                self._call.pipeline.append(entry)
+
+    def _one(self, event: Event) -> Iterator[Event]:
+        match event:
+            case TextDelta() | RefusalDelta():
+                yield from self._text(event, type(event), event.text)
+            case ReasoningDelta():
+                yield from self._text(event, (ReasoningDelta, event.index), event.text)
+            case ToolDelta():
+                yield from self._text(event, (ToolDelta, event.index), event.arguments)
+            case Stop():
+                for choice in list(self._open):
+                    yield from self._close(choice)
+                yield event
+            case _:
+                yield event
+
+    def _text(self, event: Any, key: Any, text: str) -> Iterator[Event]:
+        found = self._open.get(event.choice)
+        if found is not None and found[0] != key:
+            yield from self._close(event.choice)
+            found = None
+        stream = (
+            found[1]
+            if found
+            else Stream(self._filters, self._deadline, self._findings, quoted=type(event) is ToolDelta)
+        )
+        self._open[event.choice] = (key, stream, event)
+        out = stream.feed(text)
+        if type(event) is ReasoningDelta and (event.signature or event.data):
+            # The piece ends with its signature, which fits the text as it was.
+            out += stream.end()
+            yield replace(event, text=out, signature=None if stream.changed else event.signature)
+        elif type(event) is TextDelta:
+            if out:
+                yield TextDelta(text=out, choice=event.choice)  # log probabilities would spell out what is redacted
+        elif type(event) is ToolDelta:
+            if out or event.id or event.name:
+                yield replace(event, arguments=out)
+        elif out:
+            yield replace(event, text=out)
+
+    def _close(self, choice: int) -> Iterator[Event]:
+        """The rest of the text that is under way."""
+        _, stream, last = self._open.pop(choice)
+        rest = stream.end()
+        if not rest:
+            return
+        match last:
+            case TextDelta():
+                yield TextDelta(text=rest, choice=choice)
+            case ToolDelta():
+                yield ToolDelta(index=last.index, arguments=rest, choice=choice)
+            case RefusalDelta():
+                yield RefusalDelta(text=rest, choice=choice)
+            case ReasoningDelta():
+                yield replace(last, text=rest, signature=None, data="")

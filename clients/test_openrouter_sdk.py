@@ -110,6 +110,63 @@ def test_presets(asker: Any, stage: Stage) -> None:
     assert answer.choices[0].message.content == "one two"
 
 
+def test_guardrails(stage: Stage) -> None:
+    """Made, changed, given to a key and to a member, and taken away."""
+    with sdk.OpenRouter(api_key=stage.management, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as manager:
+        guardrails = manager.guardrails
+        made = guardrails.create(
+            name="sdk",
+            allowed_models=["echo/*"],
+            limit_usd=5,
+            reset_interval="daily",
+            content_filter_builtins=[{"slug": "email", "action": "redact"}],
+            content_filters=[{"pattern": r"\bsecret\b", "action": "block", "label": "[S]"}],
+        ).data
+        key = manager.api_keys.create(name="guarded by the sdk")
+
+        assert guardrails.get(id=made.id).data == made
+        assert guardrails.update(id=made.id, limit_usd=6).data.limit_usd == 6
+        assert made.id in [each.id for each in guardrails.list().result.data]
+        assert guardrails.bulk_assign_keys(id=made.id, key_hashes=[key.data.hash]).assigned_count == 1
+        assert guardrails.bulk_assign_members(id=made.id, member_user_ids=["somebody"]).assigned_count == 1
+        (held,) = guardrails.list_guardrail_key_assignments(id=made.id).result.data
+        assert (held.key_hash, held.guardrail_id) == (key.data.hash, made.id)
+        assert guardrails.list_key_assignments().result.data == [held]
+        (joined,) = guardrails.list_guardrail_member_assignments(id=made.id).result.data
+        assert guardrails.list_member_assignments().result.data == [joined]
+
+        with sdk.OpenRouter(api_key=key.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as guarded:
+            said = guarded.chat.send(model="echo/echo", messages=[{"role": "user", "content": "ask a@example.com"}])
+            assert said.choices[0].message.content == "ask [EMAIL]"
+            with pytest.raises(sdk.errors.ForbiddenResponseError):
+                guarded.chat.send(model="echo/echo", messages=[{"role": "user", "content": "a secret"}])
+
+        assert guardrails.bulk_unassign_keys(id=made.id, key_hashes=[key.data.hash]).unassigned_count == 1
+        assert guardrails.bulk_unassign_members(id=made.id, member_user_ids=["somebody"]).unassigned_count == 1
+        guardrails.delete(id=made.id)
+        manager.api_keys.delete(hash=key.data.hash)
+        with pytest.raises(sdk.errors.NotFoundResponseError):
+            guardrails.get(id=made.id)
+
+
+def test_workspaces(stage: Stage) -> None:
+    """Made, changed, with a budget, and taken away; and who works in them."""
+    with sdk.OpenRouter(api_key=stage.management, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as manager:
+        workspaces = manager.workspaces
+        made = workspaces.create(name="SDK", slug="sdk").data
+
+        assert workspaces.get(id=made.id).data == made
+        assert workspaces.update(id=made.id, description="for tests").data.description == "for tests"
+        assert [each.slug for each in workspaces.list().result.data] == ["default", "sdk"]
+        budget = workspaces.set_budget(workspace_ref=made.id, interval="monthly", limit_usd=3).data
+        assert workspaces.get_budget(workspace_ref=made.id, interval="monthly").data == budget
+        assert workspaces.list_budgets(workspace_ref=made.id).data == [budget]
+        workspaces.delete_budget(workspace_ref=made.id, interval="monthly")
+        (member,) = workspaces.list_members(id=made.id).result.data
+        assert member.user_id == manager.organization.list_members().result.data[0].id
+        workspaces.delete(id=made.id)
+
+
 def test_a_model_that_is_not_there(asker: Any) -> None:
     with pytest.raises(sdk.errors.NotFoundResponseError) as refused:
         asker.models.get(author="nobody", slug="nothing")

@@ -546,18 +546,22 @@ def _text(value: object) -> str | None:
 
 
 def retry_after(headers: Headers) -> float | None:
-    """The wait that an upstream asks for, in seconds from now, None where it does not say."""
+    """The wait that an upstream asks for, in seconds from now and a day at most, None where it does not say."""
     if (ms := _number(headers.get("retry-after-ms"))) is not None:
-        return max(ms / 1000, 0.0)
+        return _bounded(ms / 1000)
     value = headers.get("retry-after")
     if value is None:
         return None
     if (seconds := _number(value)) is not None:
-        return max(seconds, 0.0)
+        return _bounded(seconds)
     try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        return _bounded(parsedate_to_datetime(value).timestamp() - time.time())
     except ValueError:
         return None
+
+
+def _bounded(wait_s: float) -> float:
+    return min(max(wait_s, 0.0), LONGEST_WAIT_S)
 
 
 #: what is left, and when it comes back: OpenAI's (durations such as 6m0s) and its likenesses', Anthropic's (RFC 3339)
@@ -569,8 +573,8 @@ _LEFT = (
 )
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-#: longer than this nobody is believed
-LONGEST_EXHAUSTED_S = 3600.0
+#: longer than this nobody is believed: about what is left, and about when to come back
+LONGEST_EXHAUSTED_S, LONGEST_WAIT_S = 3600.0, 86400.0
 
 
 def exhausted_of(headers: Headers) -> float | None:

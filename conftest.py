@@ -1,11 +1,15 @@
 """What all tests share, here and in plugins/: the fixtures of the kit, and how property tests run: without time limits of their own,
-since a machine may be busy, and repeatably in CI."""
+since a machine may be busy, and repeatably in CI. And whatever a router answers in them is as its OpenAPI document says."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import described
 
 #: running routers, and upstreams that do what they are told
 pytest_plugins = ["router.testing.fixtures"]
@@ -17,3 +21,18 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def undescribed() -> Iterator[list[str]]:
+    """Answers that are not as described, of all tests of this process."""
+    with described.listening() as breaches:
+        yield breaches
+
+
+@pytest.fixture(autouse=True)
+def _as_described(undescribed: list[str]) -> Iterator[None]:
+    """Fails the test whose routers answered something else than their document says."""
+    undescribed.clear()
+    yield
+    assert not undescribed, "\n".join(undescribed)

@@ -64,9 +64,9 @@ def _tune_collector() -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(server: Server) -> AsyncIterator[str]:
+async def listening(server: Server, app: web.Application | None = None) -> AsyncIterator[str]:
     """The socket is open inside the block; behind it, calls under way have ended or were ended after the drain time."""
-    runner = web.AppRunner(application(server), handler_cancellation=True, shutdown_timeout=LAST_S)
+    runner = web.AppRunner(app or application(server), handler_cancellation=True, shutdown_timeout=LAST_S)
     await runner.setup()
     manager = runner.server
     assert manager is not None

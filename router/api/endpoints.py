@@ -10,7 +10,7 @@ from ..call import Endpoint
 from ..planning import Entry
 from ..prices import Price
 from ..statistics import DAY_S, PERCENTILES, SHOWN_S
-from . import Request, Route
+from . import Request, Route, shapes
 from .entries import architecture, pricing
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ def _caches_by_itself(price: Price | None) -> bool:
 
 
 ROUTES = [
-    Route(method="GET", path="/models/{id:.+}/endpoints", handler=of_model, scope="models:read"),
-    Route(method="GET", path="/endpoints", handler=every, scope="models:read"),
-    Route(method="GET", path="/endpoints/zdr", handler=private, scope="models:read"),
+    Route(method="GET", path=path, handler=handler, scope="models:read", answers={200: answer})
+    for path, handler, answer in (
+        ("/models/{id:.+}/endpoints", of_model, shapes.ServedModelFound),
+        ("/endpoints", every, shapes.EndpointList),
+        ("/endpoints/zdr", private, shapes.EndpointList),
+    )
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from ..call import Generation, wants_number_codes
 from ..errors import BadRequest, NotFound
 from ..prices import usd
-from . import Request, Route
+from . import Request, Route, shapes
 from .moments import moment
 
 
@@ -144,6 +144,14 @@ def _responses(row: Generation) -> list[dict[str, Any]]:
 
 
 ROUTES = [
-    Route(method="GET", path="/generation", handler=one, scope="generation:read"),
-    Route(method="GET", path="/generation/{id}", handler=one, scope="generation:read"),
+    Route(
+        method="GET", path="/generation", handler=one, scope="generation:read", answers={200: shapes.GenerationFound}
+    ),
+    Route(
+        method="GET",
+        path="/generation/{id}",
+        handler=one,
+        scope="generation:read",
+        answers={200: shapes.GenerationFound},
+    ),
 ]

@@ -13,7 +13,7 @@ from aiohttp import web
 from ..dialects.gemini_embeddings import ALL_METHODS
 from ..errors import BadRequest, MethodNotAllowed
 from ..planning import Entry
-from . import Request, Route
+from . import Request, Route, shapes
 
 MAX_PAGE = 1000
 GEMINI_PREFIXES = ("/v1beta", "/api/v1beta")
@@ -100,6 +100,11 @@ def _page_token(given: str | None) -> str:
 
 
 ROUTES = [
-    Route(method="GET", path="/models", handler=listed, scope="models:read", prefixes=GEMINI_PREFIXES),
-    Route(method="GET", path="/models/{id:.+}", handler=one, scope="models:read", prefixes=GEMINI_PREFIXES),
+    Route(
+        method="GET", path=path, handler=handler, scope="models:read", prefixes=GEMINI_PREFIXES, answers={200: answer}
+    )
+    for path, handler, answer in (
+        ("/models", listed, shapes.GoogleModelList),
+        ("/models/{id:.+}", one, shapes.GoogleModel),
+    )
 ]

@@ -244,7 +244,14 @@ def _fits(verifier: str, challenge: str, method: str | None) -> bool:
 
 
 ROUTES = [
-    Route(method="POST", path="/auth/keys", handler=make_key_or_exchange, scope="public", once=True),
+    Route(
+        method="POST",
+        path="/auth/keys",
+        handler=make_key_or_exchange,
+        scope="public",
+        once=True,
+        answers={200: Exchanged, 201: KeyMade},
+    ),
     Route(method="POST", path="/auth/keys/code", handler=make_code, scope=MANAGE),
     Route(method="POST", path="/auth/keys/exchange", handler=exchange, scope="public"),
 ]

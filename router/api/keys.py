@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from msgspec import Meta, Struct, structs
 
@@ -12,7 +12,7 @@ from ..errors import BadRequest, Conflict, Forbidden
 from ..ledger import Account, resets_at
 from ..prices import usd
 from ..store.generations import day_of
-from . import Request, Route
+from . import Request, Route, shapes
 from .key import Key, key_of
 from .key_settings import KeySettings, NewKey, settings_of
 
@@ -146,7 +146,7 @@ async def rotate(request: Request, body: Rotation) -> KeyRotated:
     return KeyRotated(shown(request, new), plain)
 
 
-async def reveal(request: Request) -> None:
+async def reveal(request: Request) -> NoReturn:
     """Raises Conflict, always."""
     await request.server.keys.one(request.http.match_info["hash"])
     raise Conflict(
@@ -242,8 +242,8 @@ def _requests_today(limits: Effective, account: Account, now: float) -> dict[str
 
 MANAGE = "keys:manage"
 ROUTES = [
-    Route(method="GET", path="/key", handler=current, scope="any"),
-    Route(method="GET", path="/auth/key", handler=current, scope="any"),
+    Route(method="GET", path="/key", handler=current, scope="any", answers={200: shapes.CurrentKeyFound}),
+    Route(method="GET", path="/auth/key", handler=current, scope="any", answers={200: shapes.CurrentKeyFound}),
     Route(method="GET", path="/keys", handler=listed, scope=MANAGE),
     Route(method="POST", path="/keys", handler=create, scope=MANAGE, status=201, once=True),
     Route(method="GET", path="/keys/{hash}", handler=one, scope=MANAGE),

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import PREFIXES, Request, Route, feed, google
+from . import PREFIXES, Request, Route, feed, google, shapes
 from .endpoints import DEGRADED, OK, found, status
 from .entries import entry
 from .listing import MEANT, Row, paged, selected, truth
@@ -69,15 +69,30 @@ async def one(request: Request) -> dict[str, Any]:
     return entry(found(request, google.id_of(request)))
 
 
-def _get(path: str, handler: Any, prefixes: tuple[str, ...] = PREFIXES) -> Route:
-    return Route(method="GET", path=path, handler=handler, scope="models:read", keep_s=60, prefixes=prefixes)
+def _get(path: str, handler: Any, answer: Any, prefixes: tuple[str, ...] = PREFIXES) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        scope="models:read",
+        keep_s=60,
+        prefixes=prefixes,
+        answers={200: answer},
+    )
 
 
 ROUTES = [
-    _get("/models", listed, SHARED_PREFIXES),
-    _get("/embeddings/models", embedding),
-    _get("/models/count", count),
-    Route(method="GET", path="/models/user", handler=of_user, scope="models:read", personal=True),
-    _get("/model/{id:.+}", wrapped),
-    _get("/models/{id:.+}", one, SHARED_PREFIXES),
+    _get("/models", listed, shapes.ModelList | shapes.GoogleModelList, SHARED_PREFIXES),
+    _get("/embeddings/models", embedding, shapes.ModelList),
+    _get("/models/count", count, shapes.Count),
+    Route(
+        method="GET",
+        path="/models/user",
+        handler=of_user,
+        scope="models:read",
+        personal=True,
+        answers={200: shapes.ModelList},
+    ),
+    _get("/model/{id:.+}", wrapped, shapes.ModelFound),
+    _get("/models/{id:.+}", one, shapes.Model | shapes.GoogleModel, SHARED_PREFIXES),
 ]

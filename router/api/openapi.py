@@ -10,14 +10,14 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import msgspec
 from aiohttp import web
 
 from .. import __version__
 from ..dialects.base import Dialect
-from . import Request, Route, typed
+from . import Request, Route, shapes, typed
 
 VERSION = "3.1.0"
 REFERENCES = "#/components/schemas/{name}"
@@ -46,28 +46,67 @@ ERROR = {
         "request_id": {"type": "string"},
     },
 }
+#: the same as Anthropic's and Google's clients know them
+ANTHROPIC_ERROR = {
+    "type": "object",
+    "required": ["type", "error", "request_id"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+        "request_id": {"type": "string"},
+    },
+}
+GOOGLE_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "status"],
+            "properties": {
+                "code": {"type": "integer"},
+                "message": {"type": "string"},
+                "status": {"type": "string"},
+                "details": {"type": "array", "items": {"type": "object"}},
+            },
+        }
+    },
+}
+ERRORS = {"Error": ERROR, "AnthropicError": ANTHROPIC_ERROR, "GoogleError": GOOGLE_ERROR}
+#: who is below one of these has clients of several APIs
+SHARED = frozenset({"/anthropic/v1", "/v1beta", "/api/v1beta"})
 
 
 def document(routes: Iterable[Route], dialects: Iterable[Dialect]) -> dict[str, Any]:
     """The whole document."""
-    described = [(route, typed.signature(route.handler)) for route in routes]
-    kinds = [kind for _, each in described for given in (each.body, each.answer) for kind in _kinds(given)]
+    described = [(route, typed.signature(route.handler), answers_of(route)) for route in routes]
+    kinds = [
+        kind for _, each, answers in described for given in (each.body, *answers.values()) for kind in _kinds(given)
+    ]
+    kinds.append(shapes.Explanation)
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCES)
     known = {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for route, takes in described:
-        path = _shown(route.prefixes, route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, takes, path, known)
+    for route, takes, answers in described:
+        path = shown(route.prefixes, route.path)
+        responses = {status: _schema(answer, known) for status, answer in answers.items()}
+        body = None if takes.body is None else _schema(takes.body, known)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, takes, path, body, responses)
     for dialect in dialects:
         for each in dialect.paths:
-            path = _shown(dialect.prefixes, each.path)
+            path = shown(dialect.prefixes, each.path)
             paths.setdefault(path, {})[each.method.lower()] = _client_operation(dialect, path, form=each.form)
+    paths["/api/v1/explain"] = {"post": _explaining(known[id(shapes.Explanation)])}
     return {
         "openapi": VERSION,
         "info": {"title": "onebox-router", "version": __version__, "license": {"name": "MIT", "identifier": "MIT"}},
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": {**components, "Error": ERROR},
+            "schemas": {**components, **ERRORS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -77,9 +116,15 @@ def document(routes: Iterable[Route], dialects: Iterable[Dialect]) -> dict[str, 
     }
 
 
-def _shown(prefixes: Iterable[str], path: str) -> str:
+def shown(prefixes: Iterable[str], path: str) -> str:
+    """The path below that of its prefixes which the document shows."""
     prefix = next((each for each in PREFERRED if each in prefixes), next(iter(prefixes)))
-    return prefix + _PLACEHOLDER.sub(r"{\1}", path)
+    return plain(prefix + path)
+
+
+def plain(path: str) -> str:
+    """A path whose placeholders have no patterns."""
+    return _PLACEHOLDER.sub(r"{\1}", path)
 
 
 def _kinds(given: Any) -> list[Any]:
@@ -97,26 +142,64 @@ def _schema(given: Any, known: dict[int, Any]) -> dict[str, Any]:
     return {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {}
 
 
-def _operation(route: Route, takes: typed.Signature, path: str, known: dict[int, Any]) -> dict[str, Any]:
+def answers_of(route: Route) -> dict[int, Any]:
+    """The types of what a route answers, by status; none where it can only refuse."""
+    answer = typed.signature(route.handler).answer
+    return route.answers if answer is NoReturn else {route.status: answer} | route.answers
+
+
+def _operation(
+    route: Route, takes: typed.Signature, path: str, body: dict[str, Any] | None, responses: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
     summary, _, rest = (inspect.getdoc(route.handler) or "").partition("\n\n")
-    content = {"application/json": {"schema": _schema(takes.answer, known)}}
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub(r'[^a-zA-Z0-9]+', '_', path).rstrip('_')}",
         "summary": " ".join(summary.split()),
         "security": [] if route.scope == "public" else [{"bearer": []}, {"x-api-key": []}, {"x-goog-api-key": []}],
         "x-scope": route.scope,
         "responses": {
-            str(route.status): {"description": "done", "content": content},
-            "default": _failed(),
+            **{
+                str(status): _answered("done" if status < 400 else "not so", each) for status, each in responses.items()
+            },
+            "default": _answered("an error", _error(route)),
         },
     }
     if rest:
         operation["description"] = " ".join(rest.split())
     if parameters := [*_in_path(path), *_in_query(takes.query)]:
         operation["parameters"] = parameters
-    if takes.body is not None:
-        operation["requestBody"] = {"content": {"application/json": {"schema": _schema(takes.body, known)}}}
+    if body is not None:
+        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
     return operation
+
+
+def _explaining(schema: dict[str, Any]) -> dict[str, Any]:
+    """The dry run, whose route stands in `app`."""
+    return {
+        "operationId": "post_api_v1_explain",
+        "summary": "Where a call would go, and why; nobody is asked.",
+        "security": [{"bearer": []}, {"x-api-key": []}, {"x-goog-api-key": []}],
+        "x-scope": "inference",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": _answered("done", schema),
+            "default": {"description": "an error, in the form of the API that `endpoint` belongs to"},
+        },
+    }
+
+
+def _answered(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Without a schema it is no JSON: a page, text, events."""
+    content = {"content": {"application/json": {"schema": schema}}} if schema else {}
+    return {"description": description, **content}
+
+
+def _error(route: Route) -> dict[str, Any]:
+    """In the form of the API that the path belongs to; some belong to several."""
+    shared = SHARED.intersection(route.prefixes)
+    names = list(ERRORS) if shared else ["Error"]
+    schemas = [{"$ref": REFERENCES.format(name=name)} for name in names]
+    return {"anyOf": schemas} if len(schemas) > 1 else schemas[0]
 
 
 def _client_operation(dialect: Dialect, path: str, *, form: bool) -> dict[str, Any]:
@@ -136,11 +219,6 @@ def _client_operation(dialect: Dialect, path: str, *, form: bool) -> dict[str, A
     if parameters := list(_in_path(path)):
         operation["parameters"] = parameters
     return operation
-
-
-def _failed() -> dict[str, Any]:
-    schema = {"$ref": REFERENCES.format(name="Error")}
-    return {"description": "an error", "content": {"application/json": {"schema": schema}}}
 
 
 def _in_path(path: str) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..provider import Provider
-from . import Request, Route
+from . import Request, Route, shapes
 
 
 async def listed(request: Request) -> dict[str, Any]:
@@ -69,4 +69,6 @@ def _broken(slug: str, why: str) -> dict[str, Any]:
     }
 
 
-ROUTES = [Route(method="GET", path="/providers", handler=listed, scope="models:read")]
+ROUTES = [
+    Route(method="GET", path="/providers", handler=listed, scope="models:read", answers={200: shapes.ProviderList})
+]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
 from ..errors import NotImplementedHere
 from . import Request, Route
 
 
-async def nobody(request: Request) -> Any:
+async def nobody(request: Request) -> NoReturn:
     """Raises NotImplementedHere."""
     raise NotImplementedHere("videos and realtime connections are not served here")
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from .. import __version__
 from ..health import Circuit
 from ..provider import Provider
-from . import Request, Route, json_response
+from . import Request, Route, json_response, shapes
 from .providers import status
 
 
@@ -59,6 +59,13 @@ def _provider(request: Request, provider: Provider) -> dict[str, Any]:
 
 
 ROUTES = [
-    Route(method="GET", path="/healthz", handler=alive, scope="public", prefixes=("",)),
-    Route(method="GET", path="/health", handler=health, scope="public", prefixes=("", "/v1", "/api/v1")),
+    Route(method="GET", path="/healthz", handler=alive, scope="public", prefixes=("",), answers={200: shapes.Alive}),
+    Route(
+        method="GET",
+        path="/health",
+        handler=health,
+        scope="public",
+        prefixes=("", "/v1", "/api/v1"),
+        answers={200: shapes.Health, 503: shapes.Health},
+    ),
 ]

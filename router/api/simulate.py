@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from ..builtin.simulation import Simulation, policy_of
 from ..errors import BadRequest, Overloaded
 from ..store.traffic import Traffic
-from . import Request, Route
+from . import Request, Route, shapes
 from .moments import moment
 
 
@@ -63,4 +63,4 @@ def unix_of(given: str | float, name: str) -> float:
     raise BadRequest(f"{name} must be a time like 2026-11-01 or 2026-11-01T12:00:00Z", param=name)
 
 
-ROUTES = [Route(method="POST", path="/simulate", handler=simulate, scope="logs:read")]
+ROUTES = [Route(method="POST", path="/simulate", handler=simulate, scope="logs:read", answers={200: shapes.Simulation})]

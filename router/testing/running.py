@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse, ClientSession, web
 from msgspec import Struct
 
+from ..app import application
 from ..server import Server
 from ..serving import listening
 from ..settings import Settings
+
+#: hear every answer of every router that is started here, before it is sent
+observers: list[Callable[[Server, web.Request, web.StreamResponse], None]] = []
 
 
 class Running(Struct, kw_only=True):
@@ -64,7 +68,20 @@ async def running(
         created = await server.keys.create_first()
         assert created is not None, "the folder holds the database of another router"
         management, key = created
-        async with listening(server) as url, ClientSession() as session:
+        async with listening(server, _observed(server)) as url, ClientSession() as session:
             yield Running(server=server, url=url, key=key, management=management, session=session)
     finally:
         await server.stop()
+
+
+def _observed(server: Server) -> web.Application:
+    """The application, with those who listen."""
+    app = application(server)
+
+    async def tell(request: web.Request, response: web.StreamResponse) -> None:
+        for observer in observers:
+            observer(server, request, response)
+
+    if observers:
+        app.on_response_prepare.append(tell)
+    return app

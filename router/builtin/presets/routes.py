@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from ...api import Handler, Request, Route
+from ...api import Handler, Request, Route, shapes
 from ...api.moments import moment
 from ...api.typed import given
 from ...errors import BadRequest, NotFound
@@ -128,16 +128,19 @@ def routes(plugin: Presets) -> list[Route]:
     """The routes."""
     handlers = Handlers(plugin)
     one = "/presets/{slug}"
-    plain: list[tuple[str, str, Handler]] = [
-        ("GET", "/presets", handlers.list),
-        ("GET", one, handlers.one),
-        ("PATCH", one, handlers.change),
-        ("DELETE", one, handlers.delete),
-        ("GET", f"{one}/versions", handlers.versions),
-        ("GET", f"{one}/versions/{{version}}", handlers.version),
+    plain: list[tuple[str, str, Handler, Any]] = [
+        ("GET", "/presets", handlers.list, shapes.PresetList),
+        ("GET", one, handlers.one, shapes.PresetFound),
+        ("PATCH", one, handlers.change, shapes.PresetFound),
+        ("DELETE", one, handlers.delete, shapes.Deleted),
+        ("GET", f"{one}/versions", handlers.versions, shapes.PresetVersionList),
+        ("GET", f"{one}/versions/{{version}}", handlers.version, shapes.PresetVersionFound),
     ]
-    made = [("POST", one + path, handlers.make(source)) for path, source in SOURCES.items()]
-    return [Route(method=method, path=path, handler=handler, scope=SCOPE) for method, path, handler in plain + made]
+    made = [("POST", one + path, handlers.make(source), shapes.PresetFound) for path, source in SOURCES.items()]
+    return [
+        Route(method=method, path=path, handler=handler, scope=SCOPE, answers={200: answer})
+        for method, path, handler, answer in plain + made
+    ]
 
 
 # --- what comes in ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ...api import Route
+from ...api import Route, shapes
 from ...hookspecs import hookimpl
 from ...store.errors import StoreError
 from ...store.migrations import Migration
@@ -61,8 +61,14 @@ class Statistics:
             Route(
                 method="GET", path="/usage/timeseries", handler=timeseries(reading), scope=SCOPE, prefixes=UNVERSIONED
             ),
-            Route(method="GET", path="/analytics/meta", handler=meta, scope=SCOPE),
-            Route(method="POST", path="/analytics/query", handler=query(reading), scope=SCOPE),
+            Route(method="GET", path="/analytics/meta", handler=meta, scope=SCOPE, answers={200: shapes.AnalyticsMeta}),
+            Route(
+                method="POST",
+                path="/analytics/query",
+                handler=query(reading),
+                scope=SCOPE,
+                answers={200: shapes.AnalyticsRows | shapes.AnalyticsAnswer},
+            ),
         ]
 
     @hookimpl

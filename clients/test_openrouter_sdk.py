@@ -1,4 +1,4 @@
-"""The `openrouter` SDK, unmodified, about models, presets and keys: it checks all that it gets. Only `third-party` has it."""
+"""The `openrouter` SDK, unmodified, about all of this API that it knows: it checks all that it gets. Only `third-party` has it."""
 
 from __future__ import annotations
 
@@ -233,3 +233,67 @@ def test_a_code_is_exchanged_for_a_key(manager: Any, stage: Stage) -> None:
     with sdk.OpenRouter(api_key=found.key, server_url=f"{stage.url}/api/v1", timeout_ms=20_000) as owner:
         assert owner.api_keys.get_current_key_metadata().data.limit == 2
         assert owner.chat.send(model="echo/echo", messages=[{"role": "user", "content": "Hello"}]).choices
+
+
+HELLO = [{"role": "user", "content": "one two three"}]
+
+
+def test_a_call_and_its_record(asker: Any, manager: Any) -> None:
+    """Generation, credits, activity and analytics tell of the same call."""
+    before = manager.credits.get_credits().data
+    answer = asker.chat.send(model="echo/echo", messages=HELLO)
+
+    record = asker.generations.get_generation(id=answer.id).data
+    assert (record.id, record.model) == (answer.id, "echo/echo")
+    assert (record.tokens_prompt, record.tokens_completion) == (
+        answer.usage.prompt_tokens,
+        answer.usage.completion_tokens,
+    )
+    assert record.usage == record.total_cost == 0
+    assert manager.credits.get_credits().data == before
+    today = [row for row in manager.analytics.get_user_activity().data if row.model == "echo/echo"]
+    assert sum(row.requests for row in today) >= 1
+    assert all(str(row.date_).startswith(f"{datetime.now(UTC):%Y}") for row in today)
+    with pytest.raises(sdk.errors.NotFoundResponseError):
+        asker.generations.get_generation(id="gen-nothing")
+
+
+def test_a_stream(asker: Any) -> None:
+    with asker.chat.send(model="echo/echo", messages=HELLO, stream=True) as events:
+        chunks = list(events)
+
+    assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "one two three"
+    assert chunks[-1].usage.completion_tokens > 0
+
+
+def test_responses(asker: Any) -> None:
+    whole = asker.responses.send(model="echo/echo", input="one two three")
+    with asker.responses.send(model="echo/echo", input="one two three", stream=True) as events:
+        deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+
+    assert whole.output[0].content[0].text == "".join(deltas) == "one two three"
+
+
+def test_vectors(asker: Any) -> None:
+    found = asker.embeddings.generate(model="echo/echo", input=["one", "two"])
+
+    assert [each.index for each in found.data] == [0, 1]
+    assert all(isinstance(number, float) for each in found.data for number in each.embedding)
+
+
+def test_guardrails(manager: Any) -> None:
+    """Made, changed, given to a key, taken from it, and deleted."""
+    made = manager.guardrails.create(name=f"rail {secrets.token_hex(4)}", allowed_models=["echo/*"], limit_usd=5).data
+    hash = manager.api_keys.create(name=f"guarded {secrets.token_hex(4)}").data.hash
+
+    assert made.id in [each.id for each in manager.guardrails.list().result.data]
+    assert manager.guardrails.update(id=made.id, description="ours").data.description == "ours"
+    assert (found := manager.guardrails.get(id=made.id).data).allowed_models == ["echo/*"]
+    assert (found.limit_usd, found.description) == (5, "ours")
+    assert manager.guardrails.bulk_assign_keys(id=made.id, key_hashes=[hash]).assigned_count == 1
+    assigned = manager.guardrails.list_guardrail_key_assignments(id=made.id).result.data
+    assert [each.key_hash for each in assigned] == [hash]
+    assert manager.guardrails.bulk_unassign_keys(id=made.id, key_hashes=[hash]).unassigned_count == 1
+    assert manager.guardrails.delete(id=made.id).DELETED
+    with pytest.raises(sdk.errors.NotFoundResponseError):
+        manager.guardrails.get(id=made.id)

@@ -27,6 +27,7 @@ def scene(served: Served, upstream: FakeUpstream) -> dict[str, Any]:
     return {
         "url": served.url,
         "key": served.key,
+        "management": served.management,
         "upstream": upstream.url,
         "picture": PICTURE,
         "families": [*(_family(family) for family in FAMILIES), ECHO],

@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from router.settings import ByokSettings
 from router.testing import Running
 from tests.wire.recordings import SHARED
 
@@ -100,7 +101,10 @@ def leaves(errors: Any) -> Iterator[Any]:
 
 
 async def test_answers_are_as_openrouter_describes_them_or_documented(start: Start) -> None:
-    router = await start(providers={"echo": {"plugin": "echo"}})
+    router = await start(
+        providers={"echo": {"plugin": "echo"}, "openai": {"plugin": "openai", "api_key": UPSTREAM_KEY}},
+        byok=ByokSettings(key="a secret of the operator's, long enough"),
+    )
     caller = Caller(router, described())
 
     await call(caller)

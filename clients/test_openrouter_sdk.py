@@ -279,21 +279,3 @@ def test_vectors(asker: Any) -> None:
 
     assert [each.index for each in found.data] == [0, 1]
     assert all(isinstance(number, float) for each in found.data for number in each.embedding)
-
-
-def test_guardrails(manager: Any) -> None:
-    """Made, changed, given to a key, taken from it, and deleted."""
-    made = manager.guardrails.create(name=f"rail {secrets.token_hex(4)}", allowed_models=["echo/*"], limit_usd=5).data
-    hash = manager.api_keys.create(name=f"guarded {secrets.token_hex(4)}").data.hash
-
-    assert made.id in [each.id for each in manager.guardrails.list().result.data]
-    assert manager.guardrails.update(id=made.id, description="ours").data.description == "ours"
-    assert (found := manager.guardrails.get(id=made.id).data).allowed_models == ["echo/*"]
-    assert (found.limit_usd, found.description) == (5, "ours")
-    assert manager.guardrails.bulk_assign_keys(id=made.id, key_hashes=[hash]).assigned_count == 1
-    assigned = manager.guardrails.list_guardrail_key_assignments(id=made.id).result.data
-    assert [each.key_hash for each in assigned] == [hash]
-    assert manager.guardrails.bulk_unassign_keys(id=made.id, key_hashes=[hash]).unassigned_count == 1
-    assert manager.guardrails.delete(id=made.id).DELETED
-    with pytest.raises(sdk.errors.NotFoundResponseError):
-        manager.guardrails.get(id=made.id)

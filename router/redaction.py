@@ -1,7 +1,8 @@
 """The configuration as it may be shown: everything but what somebody could use elsewhere.
 
-The router's own sections hold no secret. Tables of providers and plugins do, under names of their makers' choice: of these a string is
-shown unless its name, or one above it, is telling; where it came by a reference, the reference is shown and not what it stands for.
+The router's own sections hold no secret but that of `[byok]`. Tables of providers and plugins do, under names of their makers'
+choice: of these a string is shown unless its name, or one above it, is telling; where it came by a reference, the reference is
+shown and not what it stands for.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from .settings import Settings
 from .tables import Referenced
 
 HIDDEN = "***"
-#: sections whose tables are converted by plugins
-RAW = ("providers", "plugins")
+#: sections that may hold secrets
+RAW = ("providers", "plugins", "byok")
 #: names under which secrets stand
 TELLING = re.compile(r"key|token|secret|pass|credential|auth|cookie|private|signature|header|dsn", re.IGNORECASE)
 
@@ -31,6 +32,7 @@ def shown(settings: Settings, secrets: Iterable[str] = ()) -> dict[str, Any]:
         name: msgspec.to_builtins(getattr(settings, name)) for name in settings.__struct_fields__ if name not in RAW
     }
     tree["providers"] = _shown(settings.providers, known)
+    tree["byok"] = _shown({"key": settings.byok.key}, known)
     tree["plugins"] = {
         "enabled": plugins.enabled,
         "disabled": plugins.disabled,

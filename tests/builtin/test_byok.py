@@ -349,3 +349,13 @@ async def test_plugins_bring_credentials_that_are_charged_like_ours(start: Start
     assert used(upstream) == ["ours", "rented"]
     assert body["usage"]["is_byok"] is False
     assert body["usage"]["cost"] > 0
+
+
+async def test_the_secret_is_not_in_the_configuration_that_is_shown(begin: Begin) -> None:
+    router = await begin()
+
+    answer = await router.get("/v1/admin/config", key=router.management)
+
+    assert answer.status == 200
+    assert SECRET not in await answer.text()
+    assert '"byok":{"key":"***"}' in await answer.text()

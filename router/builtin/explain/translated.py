@@ -43,7 +43,8 @@ def _body(outgoing: Outgoing, candidate: Candidate) -> Any:
         shown = elided(_decode(outgoing.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {"bytes": len(outgoing.body)}
-    secrets = [each.secret for each in candidate.provider.credentials if each.secret]
+    credentials = (*candidate.provider.credentials, candidate.credential)
+    secrets = [each.secret for each in credentials if each.secret]
     return _without(shown, secrets) if secrets else shown
 
 

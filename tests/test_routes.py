@@ -145,6 +145,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     "logs:read": {
         "POST /simulate": BOTH,
         "GET /logs": BOTH,
+        "GET /generation/content": BOTH,
     },
     "credits:read": {
         "GET /credits": BOTH,
@@ -166,6 +167,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "generation:read": {
         "GET /generation": BOTH,
+        "POST /generation/feedback": BOTH,
         "GET /generation/{id}": BOTH,
     },
     "keys:manage": {

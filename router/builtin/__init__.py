@@ -13,6 +13,7 @@ from .catalogue import Catalogue
 from .choices import Choices
 from .compat import Compat
 from .compression import Compression
+from .content import Keeper
 from .explain import Explain
 from .guardrails import Guardrails
 from .idempotency import Idempotency
@@ -45,6 +46,7 @@ DEFAULT_PLUGINS: dict[str, type] = {
     "presets": Presets,
     "statistics": Statistics,
     "log": Log,
+    "content": Keeper,
     "requested": Requested,
     "workspaces": Workspaces,
     "guardrails": Guardrails,

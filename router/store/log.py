@@ -372,17 +372,24 @@ def _word(kind: str, text: str) -> str:
     return kind + (text[:HASH_LETTERS] if kind == "k" else text)
 
 
-_FIND = f"""
-    INSERT INTO log_word (word, seq)
-    WITH fresh AS (SELECT seq, request_id, trace_id, key_hash, detail FROM generation WHERE {fresh(MARK)})
-    SELECT 'r' || request_id, seq FROM fresh WHERE request_id <> ''
-    UNION ALL SELECT 't' || trace_id, seq FROM fresh WHERE trace_id IS NOT NULL
-    UNION ALL SELECT 'k' || substr(key_hash, 1, {HASH_LETTERS}), seq FROM fresh
-    UNION ALL SELECT 'g' || each.value, seq
-        FROM fresh, json_each(CASE WHEN instr(detail, '"tags"') THEN json_extract(detail, '$.tags') ELSE '[]' END) AS each
-    ORDER BY 1, 2
-    ON CONFLICT DO NOTHING
-"""  # noqa: S608 - our own words
+def _words(rows: str) -> str:
+    """The words of some rows of `generation`, and where they stand."""
+    return f"""
+        WITH chosen AS (SELECT seq, request_id, trace_id, key_hash, detail FROM generation WHERE {rows})
+        SELECT 'r' || request_id, seq FROM chosen WHERE request_id <> ''
+        UNION ALL SELECT 't' || trace_id, seq FROM chosen WHERE trace_id IS NOT NULL
+        UNION ALL SELECT 'k' || substr(key_hash, 1, {HASH_LETTERS}), seq FROM chosen
+        UNION ALL SELECT 'g' || each.value, seq
+            FROM chosen, json_each(CASE WHEN instr(detail, '"tags"') THEN json_extract(detail, '$.tags') ELSE '[]' END) AS each
+    """  # noqa: S608 - our own words
+
+
+_FIND = f"INSERT INTO log_word (word, seq) {_words(fresh(MARK))} ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+
+
+def forgetting(rows: str) -> str:
+    """The statement that takes away the words of rows that will be deleted: those whose `seq` this query finds."""
+    return f"DELETE FROM log_word WHERE (word, seq) IN ({_words(f'seq IN ({rows})')})"  # noqa: S608 - our own words
 
 
 def _steps(rows: int) -> list[Statement]:

@@ -219,7 +219,10 @@ class Log:
 
     async def _bounds(self, wanted: Filter, before: int) -> tuple[int, int]:
         """The rows from `low` to before `high` are those of the period."""
-        rows = await self._database.one("SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) + 1 FROM generation")
+        # Both in one SELECT would read the whole table.
+        rows = await self._database.one(
+            "SELECT coalesce((SELECT min(seq) FROM generation), 1), coalesce((SELECT max(seq) FROM generation), 0) + 1"
+        )
         assert rows is not None
         low, high = rows
         if wanted.start is not None:

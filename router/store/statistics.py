@@ -33,9 +33,9 @@ _SUMMED = ", ".join(f"sum({name})" for name in SUMS)
 
 
 class Wanted(Struct, kw_only=True):
-    """Which sums: of these hours since 1970 (both included; put together `step` by `step`), apart `by` columns (hour, model, provider,
-    word, scope), of calls whose columns have one of the values in `where` and none of those in `unless`. `kind` says what words are,
-    `hashes` whose calls count (None: everybody's)."""
+    """Which sums: of these hours since 1970 (both included; put together `step` by `step`, or with 0 by month), apart `by` columns
+    (hour, model, provider, word, scope), of calls whose columns have one of the values in `where` and none of those in `unless`. `kind`
+    says what words are, `hashes` whose calls count (None: everybody's); with `newest` only so many, the last hours first."""
 
     first_hour: int
     last_hour: int
@@ -45,6 +45,7 @@ class Wanted(Struct, kw_only=True):
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unless: Mapping[str, Sequence[str]] = field(default_factory=dict)
     hashes: Sequence[str] | None = None
+    newest: int | None = None
 
 
 class Sums(Struct):
@@ -82,6 +83,8 @@ class Statistics:
         query, parameters = _query(wanted)
         by = list(wanted.by)
         rows = await self._database.all(query, parameters)
+        if wanted.newest is not None:
+            rows.reverse()
         found = [Sums(dict(zip(by, row, strict=False)), *row[len(by) :]) for row in rows]
         return [each for each in found if each.requests]
 
@@ -105,9 +108,11 @@ def _query(wanted: Wanted) -> tuple[str, list[Any]]:
         parameters = [first - first % DAY_HOURS, last]
     else:
         scope, parameters = "scope = ''", []
-    told = ", ".join(
-        f"hour - hour % {wanted.step} AS step" if name == "hour" else name for name in (*wanted.by, _SUMMED)
-    )
+    # Words are kept by the day, in this order: so the newest can be read without the others.
+    hour = "hour AS step" if wanted.kind else f"hour - hour % {wanted.step or 1} AS step"
+    if not wanted.step:
+        hour = f"{_MONTH} AS step"
+    told = ", ".join(hour if name == "hour" else name for name in (*wanted.by, _SUMMED))
     query = f"SELECT {told} FROM statistic WHERE {scope} AND kind = ? AND hour BETWEEN ? AND ?"  # noqa: S608 - our own words
     parameters += [wanted.kind, first, last]
     for values_of, operator in ((wanted.where, "IN"), (wanted.unless, "NOT IN")):
@@ -115,9 +120,19 @@ def _query(wanted: Wanted) -> tuple[str, list[Any]]:
             query += f" AND {column} {operator} ({_marks(values)})"
             parameters += values
     if wanted.by:
-        columns = ", ".join("step" if name == "hour" else name for name in wanted.by)
-        query += f" GROUP BY {columns} ORDER BY {columns}"
+        hour = "hour" if wanted.kind and wanted.step else "step"
+        columns = [hour if name == "hour" else name for name in wanted.by]
+        query += f" GROUP BY {', '.join(columns)} ORDER BY "
+        if wanted.newest is None:
+            query += ", ".join(columns)
+        else:
+            query += ", ".join(f"{column} DESC" for column in columns) + " LIMIT ?"
+            parameters.append(wanted.newest)
     return query, parameters
+
+
+#: the first hour of an hour's month
+_MONTH = "CAST(strftime('%s', hour * 3600, 'unixepoch', 'start of month') AS INTEGER) / 3600"
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -99,6 +99,41 @@ async def test_activity_by_group_has_the_group_in_each_item(router: Running, has
         assert sorted(picked(data, member, "requests")) == values
 
 
+@pytest.mark.parametrize("group", ["key", "user", "app", "tag"])
+async def test_of_many_groups_the_newest_are_told_and_that_there_are_more(
+    router: Running, hash: str, group: str
+) -> None:
+    for number in range(6):
+        await recorded(
+            router,
+            f"{number:064}",
+            days_ago=number // 2,
+            user=f"u{number}",
+            app_title=f"a{number}",
+            tags=[f"t{number}"],
+        )
+
+    some = await ask(router, f"/api/v1/activity?group_by={group}&limit=3")
+    every = await ask(router, f"/api/v1/activity?group_by={group}&limit=6")
+
+    assert [each["date"] for each in some["data"]] == [date(0), date(0), date(1)]
+    assert some["truncated"] is True
+    assert len(every["data"]) == 6
+    assert "truncated" not in every
+
+
+async def test_usage_of_many_groups_has_a_summary_of_all(router: Running, hash: str) -> None:
+    for number in range(4):
+        await recorded(router, f"{number:064}", days_ago=0, user=f"u{number}" if number else None)
+
+    for granularity in ("daily", "monthly"):
+        found = await ask(router, f"/api/v1/usage?group_by=user&limit=2&granularity={granularity}")
+
+        assert len(found["data"]) == 2
+        assert found["truncated"] is True
+        assert found["summary"]["requests"] == 4
+
+
 async def test_activity_of_one_key_model_user_or_workspace(router: Running, hash: str) -> None:
     _other, identity = await router.server.keys.create("other", workspace_id="ws_1")
     await recorded(router, hash, user="u1")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...api import Request
 from ...api.moments import date_of
@@ -13,9 +13,13 @@ from ...api.sheets import sheet
 from ...prices import usd
 from ...store.statistics import Sums
 from .periods import DAY_HOURS, day, period
-from .reading import Dimension, Query, Reading
+from .reading import MANY, Dimension, Query, Reading
 
 Grouping = Literal["model", "provider", "key", "user", "day", "workspace", "app", "tag"]
+
+
+#: items by key, user, app or tag, of which there may be many
+DEFAULT_ITEMS, MOST_ITEMS = 1000, 100_000
 
 
 class Which(Struct, kw_only=True):
@@ -29,6 +33,7 @@ class Which(Struct, kw_only=True):
     user_id: str | None = None
     workspace_id: str | None = None
     group_by: Grouping | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_ITEMS)] = DEFAULT_ITEMS
     format: Literal["json", "csv"] = "json"
 
 
@@ -56,9 +61,10 @@ class ActivityItem(Struct, kw_only=True):
 
 
 class Activity(Struct):
-    """The newest day first."""
+    """The newest day first. `truncated`: there are more items by key, user, app or tag than `limit`; older days are missing."""
 
     data: list[ActivityItem]
+    truncated: bool | UnsetType = UNSET
 
 
 COLUMNS = ActivityItem.__struct_fields__
@@ -99,13 +105,16 @@ def activity(reading: Reading) -> Any:
                 by=BY[query.group_by],
                 granularity="daily",
                 where={name: [value] for name, value in asked.items() if value},
+                newest=query.limit + 1 if query.group_by in MANY else None,
             ),
         )
+        truncated = query.group_by in MANY and len(found) > query.limit
         items = [_item(each) for each in sorted(found, key=lambda each: -each.values["hour"])]
+        items = items[: query.limit] if truncated else items
         if query.format == "csv":
             shown = [name for name in COLUMNS if not items or getattr(items[0], name) is not UNSET]
             return sheet("activity", shown, ([getattr(item, name) for name in shown] for item in items))
-        return Activity(items)
+        return Activity(items, truncated or UNSET)
 
     return handle
 

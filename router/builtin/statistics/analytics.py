@@ -18,6 +18,8 @@ from .reading import Dimension, Query, Reading
 
 DEFAULT_ROWS, MOST_ROWS = 1000, 10_000
 MOST_FILTERS = 20
+#: rows among which the order is made, those of the last days: more would hold up everybody
+MOST_READ = 20_000
 Value = str | int | float
 
 
@@ -158,7 +160,7 @@ def query(reading: Reading) -> Any:
         metadata = {
             "query_time_ms": round((time.perf_counter() - started) * 1000, 3),
             "row_count": len(told),
-            "truncated": len(rows) > len(told),
+            "truncated": len(rows) > len(told) or len(rows) >= MOST_READ,
         }
         if body.time_range is not None or wants_number_codes(request.http.headers, "string"):
             return {"data": {"data": told, "metadata": metadata}}
@@ -189,6 +191,7 @@ def _query(request: Request, body: Asked) -> Query:
         granularity=None if body.granularity is None else _granularity(body.granularity),
         where=where,
         unless=unless,
+        newest=MOST_READ,
     )
 
 

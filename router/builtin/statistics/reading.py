@@ -17,18 +17,23 @@ if TYPE_CHECKING:
     from ...server import Server
 
 Dimension = Literal["model", "provider", "key", "user", "workspace", "app", "tag"]
+#: dimensions that may have so many values that not all of them can be told
+MANY: tuple[str, ...] = ("key", "user", "app", "tag")
+STEPS: dict[Granularity, int] = {"hourly": 1, "daily": DAY_HOURS, "monthly": 0}
 #: dimensions whose values are the store's words
 WORDS: tuple[Kind, ...] = ("user", "app", "tag", "workspace")
 
 
 class Query(Struct, kw_only=True):
-    """What is asked for: `by` dimensions, in buckets of time or (None) all at once, of calls with these values and without those."""
+    """What is asked for: `by` dimensions, in buckets of time or (None) all at once, of calls with these values and without those;
+    with `newest` only so many rows, those of the last days."""
 
     period: Period
     by: Sequence[Dimension] = ()
     granularity: Granularity | None = None
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unless: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    newest: int | None = None
 
 
 class Reading:
@@ -114,12 +119,13 @@ class Reading:
         return Wanted(
             first_hour=query.period.first,
             last_hour=query.period.last,
-            step=1 if query.granularity == "hourly" else DAY_HOURS,
+            step=STEPS[query.granularity or "daily"],
             by=[*(["hour"] if query.granularity else []), *by],
             kind=kind,
             where={named[name]: values for name, values in query.where.items() if name != "key"},
             unless={named[name]: values for name, values in query.unless.items() if name != "key"},
             hashes=hashes,
+            newest=query.newest,
         )
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ...api import Request
 from ...api.sheets import sheet
 from ...prices import usd
 from ...store.statistics import Sums
-from .activity import Grouping
+from .activity import DEFAULT_ITEMS, MOST_ITEMS, Grouping
 from .periods import Granularity, period, timestamp
-from .reading import Dimension, Query, Reading, heaviest_first
+from .reading import MANY, Dimension, Query, Reading, heaviest_first
 
 DATES, TIMES = ("start_date", "end_date"), ("start_time", "end_time")
 
@@ -28,6 +28,7 @@ class Which(Struct, kw_only=True):
     api_key_hash: str | None = None
     group_by: Grouping | None = None
     granularity: Granularity = "daily"
+    limit: Annotated[int, Meta(ge=1, le=MOST_ITEMS)] = DEFAULT_ITEMS
     format: Literal["json", "csv"] = "json"
 
 
@@ -70,11 +71,13 @@ class Summary(Struct, kw_only=True):
 
 
 class Series(Struct):
-    """The oldest first."""
+    """The oldest first. `truncated`: by key, user, app or tag there are more points than `limit`; the oldest are missing. The summary
+    has all calls."""
 
     data: list[Point]
     summary: Summary
     granularity: str
+    truncated: bool | UnsetType = UNSET
 
 
 NAMES = {"key": "api_key_hash", "workspace": "workspace_id"}
@@ -89,15 +92,21 @@ def usage(reading: Reading) -> Any:
         asked = {"model": query.model, "key": query.api_key_hash, "tag": query.tag}
         where = {name: [value] for name, value in asked.items() if value}
         by: tuple[Dimension, ...] = () if query.group_by is None or query.group_by == "day" else (query.group_by,)
-        found = await reading.read(request, Query(period=which, by=by, granularity=query.granularity, where=where))
+        many = query.group_by in MANY
+        asking = Query(period=which, by=by, granularity=query.granularity, where=where)
+        asking.newest = query.limit + 1 if many else None
+        found = await reading.read(request, asking)
+        truncated = many and len(found) > query.limit
         found.sort(key=lambda each: each.values["hour"])
+        found = found[-query.limit :] if truncated else found
         points = [_point(each) for each in found]
         if query.format == "csv":
             shown = [name for name in Point.__struct_fields__ if not points or getattr(points[0], name) is not UNSET]
             return sheet("usage", shown, ([getattr(point, name) for name in shown] for point in points))
-        # Several tags of a call would count it several times.
-        total = found if query.group_by != "tag" else await reading.read(request, Query(period=which, where=where))
-        return Series(points, _summary(total, timestamp(which.first), timestamp(which.last + 1)), query.granularity)
+        # Calls have several tags, or no user, and not all groups may be there.
+        total = await reading.read(request, Query(period=which, where=where)) if many else found
+        summary = _summary(total, timestamp(which.first), timestamp(which.last + 1))
+        return Series(points, summary, query.granularity, truncated or UNSET)
 
     return handle
 

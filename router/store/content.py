@@ -66,15 +66,18 @@ class Contents:
         """
         rows = await self._database.all("SELECT name FROM sqlite_master WHERE type = 'table'")
         tables = {row[0] for row in rows}
-        deleting: list[Statement] = [(f"DELETE FROM generation WHERE seq IN ({_OLD})", (before_unix, AT_ONCE))]  # noqa: S608
+        newest = await self._database.one("SELECT coalesce(max(seq), 0) FROM generation")
+        # Calls that are booked from now on may not have been taken in.
+        old = (before_unix, newest[0] if newest else 0, AT_ONCE)
+        deleting: list[Statement] = [(f"DELETE FROM generation WHERE seq IN ({_OLD})", old)]  # noqa: S608
         if STATISTICS in tables:
             await Statistics(self._database).add_up()
         if WORDS in tables:
             await Log(self._database).keep_up()
-            deleting.insert(0, (forgetting(_OLD), (before_unix, AT_ONCE)))
+            deleting.insert(0, (forgetting(_OLD), old))
         forgotten = 0
         while True:
-            row = await self._database.one(f"SELECT count(*) FROM ({_OLD})", (before_unix, AT_ONCE))  # noqa: S608
+            row = await self._database.one(f"SELECT count(*) FROM ({_OLD})", old)  # noqa: S608
             if row is None or not row[0]:
                 break
             await self._database.write(*deleting)
@@ -90,7 +93,7 @@ _JUDGE = """
 #: old rows lie at the beginning of the table, where they are looked for
 _OLD = """
     SELECT seq FROM generation
-    WHERE created_unix < ? AND seq < (SELECT max(seq) FROM generation) AND seq < (SELECT min(seq) FROM generation) + 5000
+    WHERE created_unix < ? AND seq < ? AND seq < (SELECT min(seq) FROM generation) + 5000
     ORDER BY seq LIMIT ?
 """
 

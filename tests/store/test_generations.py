@@ -49,6 +49,8 @@ FULL = Generation(
     http_referer="https://example.org/",
     user_agent="curl/8",
     service_tier="flex",
+    preset_id="brief",
+    response_cache_source_id="gen-0",
 )
 OWNER = Identity(hash="k" * 64, id="key_1")
 BOSS = Identity(hash="m" * 64, id="key_2", management=True)

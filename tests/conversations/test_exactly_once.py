@@ -260,8 +260,9 @@ async def test_the_last_byte_waits_for_the_commit(tmp_path: Path, lane: Lane, st
     """As long as another process holds the database, the client gets everything but the end."""
     async with stage(tmp_path, lane, [lane.whole(stream)]) as play:
         path = play.router.server.database.path
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            # Not in the loop's thread: a transaction of the router's own may have to end first.
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             async with talk(play.router.url, play.router.key, {"stream": stream}) as conversation:
                 if stream:
                     await conversation.head()
@@ -279,8 +280,9 @@ async def test_the_last_byte_waits_for_the_commit(tmp_path: Path, lane: Lane, st
 
 async def test_a_client_that_leaves_while_its_last_byte_waits_is_charged_for_the_whole(tmp_path: Path) -> None:
     async with stage(tmp_path, RELAYED, [RELAYED.whole(True)]) as play:
-        with closing(sqlite3.connect(play.router.server.database.path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        path = play.router.server.database.path
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
                 await conversation.head()
                 await conversation.until(WORDS[-1].encode())

@@ -250,8 +250,8 @@ async def test_failures_in_googles_envelope(
 async def test_a_model_that_chats_gives_no_vectors(router: Running) -> None:
     status, told = await post(router, "openai/gpt-4o-mini", "embedContent", {"content": content("a")})
 
-    assert (status, told["error"]["status"]) == (400, "INVALID_ARGUMENT")
-    assert told["error"]["availability"]["code"] == "wrong_endpoint"
+    assert (status, told["error"]["status"]) == (404, "NOT_FOUND")
+    assert told["error"]["availability"]["code"] == "no_endpoints"
 
 
 async def test_the_next_model_is_asked_where_one_fails(router: Running, upstream: FakeUpstream) -> None:

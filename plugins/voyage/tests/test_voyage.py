@@ -205,7 +205,7 @@ async def test_a_model_serves_only_what_it_does(router: Running, path: str, mode
     }
     response = await router.post(path, body)
 
-    expected = (400, "wrong_endpoint") if "chat" in path else (404, "constraint_filtered")
+    expected = (400, "wrong_endpoint") if "chat" in path else (404, "no_endpoints")
     assert (response.status, (await response.json())["error"]["availability"]["code"]) == expected
 
 

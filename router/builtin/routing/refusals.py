@@ -49,8 +49,10 @@ def _gone(call: Call, model: str, nearest: list[str]) -> RouterError:
 
 
 def _code(values: set[str], kinds: set[str]) -> str:
-    if all(value == DOES_NOT_CHAT or value.startswith(GIVES_OTHERS) for value in values):
+    if values == {DOES_NOT_CHAT}:
         return "wrong_endpoint"
+    if all(value.startswith(GIVES_OTHERS) for value in values):
+        return "no_endpoints"
     if all(kind.startswith("data_policy:") for kind in kinds):
         return "privacy_restricted"
     return "constraint_filtered"

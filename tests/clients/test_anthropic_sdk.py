@@ -360,7 +360,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_stream(
         async for _ in stream.text_stream:
             break
 
-    assert await asyncio.to_thread(left_within, upstream, 15.0)
+    assert await asyncio.to_thread(left_within, upstream, 5.0)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------

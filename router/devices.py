@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from .call import Identity
 from .errors import BadRequest, RateLimited
 from .store.keys import hash_of
 
@@ -61,6 +62,10 @@ class Devices:
             if device.user_code.replace("-", "") == letters and device.state == "pending":
                 return device if self._wall() < device.expires_unix else None
         return None
+
+    def forget(self, identity: Identity) -> None:
+        """End the logins that the owner of this key has agreed to, and that have not fetched their keys."""
+        self._pending = {code: device for code, device in self._pending.items() if device.granted_by != identity.hash}
 
     def poll(self, device_code: str) -> Device:
         """The login that was agreed to; it is over then. Raises BadRequest with the codes of RFC 8628."""

@@ -315,3 +315,14 @@ async def router_settled(generation: Generation) -> None:
 
     .. versionadded:: 1
     """
+
+
+@hookspec
+def router_forget(identity: Identity) -> None:
+    """A key was deleted: forget what you hold for it in memory. All; synchronous; a failure is logged and skipped.
+
+    Called once for each secret of the key (those that rotation left in force have the same `id`), also where another process has
+    deleted it. Your tables forget in the transaction of the deletion, by a trigger after the update of `key.deleted_unix`.
+
+    .. versionadded:: 1
+    """

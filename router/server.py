@@ -49,7 +49,7 @@ from .ledger import Ledger
 from .lifecycle import Lifecycle, recognise
 from .payments import Payments
 from .planning import Planner, Table
-from .plugins import Plugins, make_providers
+from .plugins import Plugins, make_providers, tell
 from .provider import Provider
 from .relay import Relay
 from .sessions import COOKIE, CSRF_HEADER, Sessions
@@ -218,6 +218,7 @@ class Server:
         self.keys = Keys(
             self.database, prefix=self.settings.auth.key_prefix, environment_key=self.environ.get(SECRET_IN_ENVIRONMENT)
         )
+        self.keys.gone = self._forget
         await self.keys.load()
         self.guardrails = Guardrails(self.database, self.clock.wall)
         await self.guardrails.load()
@@ -235,6 +236,12 @@ class Server:
         self.groups.load(await self.keys.belongings())
         self.ledger.budgets.append(self.groups)
         self.database.watch(self.ledger.balance.reload)
+
+    def _forget(self, identity: Identity) -> None:
+        """A key was deleted: so is what is held for it in memory."""
+        self.sessions.forget(identity)
+        self.devices.forget(identity)
+        tell(self.plugins.hook, "router_forget", identity=identity)
 
     async def _configure(self, settings: Settings) -> None:
         made = await make_providers(settings, self.plugins, self.environ)

@@ -54,6 +54,10 @@ class Sessions:
         """Forget a session."""
         self._open.pop(hash_of(cookie), None)
 
+    def forget(self, identity: Identity) -> None:
+        """End the sessions of this key."""
+        self._open = {each: session for each, session in self._open.items() if session.key_hash != identity.hash}
+
     def find(self, cookie: str | None) -> tuple[Session, Identity] | None:
         """The session of this cookie and its key as it is now; None where it has ended, or the key is not taken any more."""
         session = self._open.get(hash_of(cookie)) if cookie else None

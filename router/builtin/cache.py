@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 from multidict import istr
 
-from ..call import Call, Candidate, Recalled, Sink
+from ..call import Call, Candidate, Identity, Recalled, Sink
 from ..errors import BadRequest, RouterError
 from ..hookspecs import hookimpl
 from ..tasks import spawn
@@ -109,6 +109,11 @@ class Cache:
         if wanted is None:
             return None
         return lambda sink: Keeping(sink, call, wanted, self.shelf)
+
+    @hookimpl
+    def router_forget(self, identity: Identity) -> None:
+        """With a key go its answers."""
+        self.shelf.sweep(lambda owner: owner != identity.hash)
 
     # --- helpers ---
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
-from ..call import Call, Outcome, Sink
+from ..call import Call, Identity, Outcome, Sink
 from ..errors import Conflict, RouterError, Unprocessable
 from ..hookspecs import hookimpl
 from ..store.idempotency import KEPT_S, fingerprint_of, key_of
@@ -39,11 +39,13 @@ class IdempotencySettings(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Claim(Struct, kw_only=True, eq=False):
-    """A call under way with its key. `headers` are the client's: whoever works for this call has the same."""
+    """A call under way with its key. `headers` are the client's: whoever works for this call has the same. `owned`: by a key of the
+    store, with which the answer is to vanish."""
 
     id: tuple[str, str]
     fingerprint: bytes
     headers: Any
+    owned: bool
     kept: Kept | None = None
 
 
@@ -100,7 +102,9 @@ class Idempotency:
                 "the first request with this Idempotency-Key is still running; ask again when it has ended",
                 retry_after_s=1,
             )
-        call.state[NAME] = claim = Claim(id=id, fingerprint=fingerprint, headers=call.headers, kept=kept)
+        call.state[NAME] = claim = Claim(
+            id=id, fingerprint=fingerprint, headers=call.headers, owned=self._lives(call.identity), kept=kept
+        )
         if kept is None:
             self._running[id] = claim
             call.releases.append(self._released)
@@ -126,10 +130,18 @@ class Idempotency:
             return None
         return lambda sink: Keeping(sink, self, call, claim)
 
+    @hookimpl
+    def router_forget(self, identity: Identity) -> None:
+        """With a key go its answers."""
+        self.shelf.forget(identity.id or identity.hash)
+
     # --- helpers ---
 
     def keep(self, call: Call, claim: Claim, body: bytes) -> None:
         """Keep a good answer for a day."""
+        assert call.identity is not None
+        if claim.owned and not self._lives(call.identity):
+            return
         settings = self._server.plugin_settings[NAME]
         assert isinstance(settings, IdempotencySettings)
         kept = Kept(
@@ -140,6 +152,10 @@ class Idempotency:
             body=body,
         )
         self.shelf.put(claim.id, kept, most_bytes=settings.max_mb * MB, most=settings.max_entries)
+
+    def _lives(self, identity: Identity) -> bool:
+        """Is this a key of the store? Other plugins may know callers of their own."""
+        return self._server.keys.get(identity.hash) is not None
 
     def _released(self, call: Call) -> None:
         claim: Claim = call.state[NAME]
@@ -185,6 +201,11 @@ class Shelf:
         """An answer that is not over."""
         kept = self._kept.get(id)
         return kept if kept is not None and self.now() < kept.until else None
+
+    def forget(self, owner: str) -> None:
+        """Drop all of one owner."""
+        for id in [id for id in self._kept if id[0] == owner]:
+            self.bytes -= self._kept.pop(id).size
 
     def put(self, id: tuple[str, str], kept: Kept, *, most_bytes: int, most: int) -> None:
         """Keep one, in place of the oldest, unless it is too long by itself."""

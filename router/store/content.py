@@ -7,12 +7,10 @@ import secrets
 import time
 from typing import NamedTuple
 
-import aiosqlite
-
 from .database import Database
 from .log import MARK as WORDS
 from .log import Log, forgetting
-from .migrations import Migration
+from .migrations import Migration, runs
 from .statistics import MARK as STATISTICS
 from .statistics import Statistics
 from .writer import Statement
@@ -98,34 +96,49 @@ _OLD = """
 """
 
 
-async def _create(connection: aiosqlite.Connection) -> None:
-    await connection.execute_fetchall(
-        """
-        CREATE TABLE content (
-            id TEXT NOT NULL PRIMARY KEY,
-            created_unix REAL NOT NULL,
-            key_hash TEXT NOT NULL,
-            request BLOB NOT NULL,
-            answer BLOB NOT NULL,
-            error_code TEXT,
-            error_message TEXT
-        )
-        """
+_FIRST = (
+    """
+    CREATE TABLE content (
+        id TEXT NOT NULL PRIMARY KEY,
+        created_unix REAL NOT NULL,
+        key_hash TEXT NOT NULL,
+        request BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        error_code TEXT,
+        error_message TEXT
     )
-    await connection.execute_fetchall("CREATE INDEX content_created ON content (created_unix)")
-    await connection.execute_fetchall(
-        """
-        CREATE TABLE feedback (
-            id TEXT NOT NULL PRIMARY KEY,
-            created_unix REAL NOT NULL,
-            generation_id TEXT NOT NULL,
-            key_hash TEXT NOT NULL,
-            category TEXT NOT NULL,
-            comment TEXT
-        )
-        """
+    """,
+    "CREATE INDEX content_created ON content (created_unix)",
+    """
+    CREATE TABLE feedback (
+        id TEXT NOT NULL PRIMARY KEY,
+        created_unix REAL NOT NULL,
+        generation_id TEXT NOT NULL,
+        key_hash TEXT NOT NULL,
+        category TEXT NOT NULL,
+        comment TEXT
     )
-    await connection.execute_fetchall("CREATE INDEX feedback_generation ON feedback (generation_id)")
+    """,
+    "CREATE INDEX feedback_generation ON feedback (generation_id)",
+)
 
+#: with a key goes what was said in its calls; those that are still under way leave nothing
+_FORGOTTEN = (
+    "CREATE INDEX content_key ON content (key_hash)",
+    """
+    CREATE TRIGGER content_is_forgotten AFTER UPDATE OF deleted_unix ON key WHEN new.deleted_unix IS NOT NULL
+    BEGIN
+        DELETE FROM content WHERE key_hash = new.hash;
+        DELETE FROM feedback WHERE key_hash = new.hash;
+    END
+    """,
+    """
+    CREATE TRIGGER content_is_owned BEFORE INSERT ON content
+    WHEN EXISTS (SELECT 1 FROM key WHERE hash = new.key_hash AND deleted_unix IS NOT NULL)
+    BEGIN SELECT RAISE(IGNORE); END
+    """,
+    "DELETE FROM content WHERE key_hash IN (SELECT hash FROM key WHERE deleted_unix IS NOT NULL)",
+    "DELETE FROM feedback WHERE key_hash IN (SELECT hash FROM key WHERE deleted_unix IS NOT NULL)",
+)
 
-MIGRATIONS = (Migration("content", 1, _create),)
+MIGRATIONS = (Migration("content", 1, runs(_FIRST)), Migration("content", 2, runs(_FORGOTTEN)))

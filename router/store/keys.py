@@ -70,6 +70,8 @@ class Keys:
         self._prefix = prefix
         self._wall = wall
         self._known: dict[str, Identity] = {}
+        #: told of every secret that was deleted, when that is written
+        self.gone: Callable[[Identity], None] = lambda identity: None
         #: changes one at a time, so that what is in memory is what was written last
         self._turn = asyncio.Lock()
         self._environment = _environment_identity(environment_key) if environment_key else None
@@ -88,9 +90,11 @@ class Keys:
                 known[row[0]] = _identity(row)
                 if number % ROWS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # calls go on meanwhile
-            self._known = known
             if self._environment is not None:
-                self._known[self._environment.hash] = self._environment
+                known[self._environment.hash] = self._environment
+            before, self._known = self._known, known
+            for hash in before.keys() - known.keys():
+                self.gone(before[hash])
 
     def find(self, key: str) -> Identity | None:
         """Whose key this is, in whatever state (disabled, expired); None for one that is not ours."""
@@ -174,7 +178,10 @@ class Keys:
         return await self.update(reference, disabled=disabled)
 
     async def delete(self, reference: str, *, change: Change | None = None) -> Identity:
-        """Take the key away for good; what it did stays in the ledger under its hash. Raises NotFound."""
+        """Take the key away for good, and by the stores' triggers what is held for it; what it did stays in the ledger under its hash.
+
+        Raises NotFound.
+        """
         async with self._turn:
             identity = await self.show(reference)
             gone = "UPDATE key SET deleted_unix = ? WHERE id = ? AND deleted_unix IS NULL"
@@ -279,8 +286,8 @@ class Keys:
         ):
             if deleted is None:
                 self._known[row[0]] = _identity(row)
-            else:
-                self._known.pop(row[0], None)
+            elif (gone := self._known.pop(row[0], None)) is not None:
+                self.gone(gone)
 
     def _new(self, name: str, management: bool, settings: dict[str, Any]) -> tuple[str, Identity]:
         plain = new_key(self._prefix, management=management)

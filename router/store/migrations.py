@@ -121,7 +121,9 @@ async def _copy(connection: aiosqlite.Connection, path: Path) -> None:
 # --- core's steps ----------------------------------------------------------------------------------------------------
 
 
-def _runs(statements: Sequence[str]) -> Callable[[aiosqlite.Connection], Awaitable[None]]:
+def runs(statements: Sequence[str]) -> Callable[[aiosqlite.Connection], Awaitable[None]]:
+    """What a step does that is statements only."""
+
     async def apply(connection: aiosqlite.Connection) -> None:
         for statement in statements:
             await connection.execute_fetchall(statement)
@@ -644,9 +646,24 @@ CHARGES = (
     """,
 )
 
+#: with a key goes what was held for it (in the stores of plugins too, each by a trigger of its own); history and money stay
+FORGOTTEN = (
+    """
+    CREATE TRIGGER key_is_forgotten AFTER UPDATE OF deleted_unix ON key WHEN new.deleted_unix IS NOT NULL
+    BEGIN
+        DELETE FROM code WHERE granted_by = new.hash AND used_unix IS NULL;
+        DELETE FROM idempotency WHERE owner IN (new.id, new.hash);
+        DELETE FROM guardrail_key WHERE key_id = new.id;
+    END
+    """,
+    "DELETE FROM code WHERE used_unix IS NULL AND granted_by IN (SELECT hash FROM key WHERE deleted_unix IS NOT NULL)",
+    "DELETE FROM idempotency WHERE owner IN (SELECT id FROM key WHERE deleted_unix IS NOT NULL)",
+    "DELETE FROM guardrail_key WHERE key_id IN (SELECT id FROM key WHERE deleted_unix IS NOT NULL)",
+)
+
 CORE = [
-    Migration("core", number, _runs(statements))
+    Migration("core", number, runs(statements))
     for number, statements in enumerate(
-        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES), 1
+        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN), 1
     )
 ]

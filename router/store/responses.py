@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiosqlite
 import msgspec
 from msgspec import Struct
 
 from .database import Database
-from .migrations import Migration
+from .migrations import Migration, runs
 
 #: the owner of the migrations, which the names of the tables begin with
 OWNER = "responses"
@@ -202,9 +201,23 @@ _FIRST = (
 )
 
 
-async def _first(connection: aiosqlite.Connection) -> None:
-    for statement in _FIRST:
-        await connection.execute_fetchall(statement)
+_GONE = "EXISTS (SELECT 1 FROM key WHERE id = new.owner AND deleted_unix IS NOT NULL)"
+#: with a key go its responses, and what still runs for it leaves none
+_FORGOTTEN = (
+    """
+    CREATE TRIGGER responses_are_forgotten AFTER UPDATE OF deleted_unix ON key WHEN new.deleted_unix IS NOT NULL
+    BEGIN
+        DELETE FROM responses_run WHERE owner = new.id;
+        DELETE FROM responses WHERE owner = new.id;
+    END
+    """,
+    *(
+        f"CREATE TRIGGER {table}_is_owned BEFORE INSERT ON {table} WHEN {_GONE} BEGIN SELECT RAISE(IGNORE); END"
+        for table in ("responses", "responses_run")
+    ),
+    "CREATE INDEX responses_owner ON responses (owner)",
+    "DELETE FROM responses WHERE owner IN (SELECT id FROM key WHERE deleted_unix IS NOT NULL)",
+)
 
 
-MIGRATIONS = [Migration(OWNER, 1, _first)]
+MIGRATIONS = [Migration(OWNER, 1, runs(_FIRST)), Migration(OWNER, 2, runs(_FORGOTTEN))]

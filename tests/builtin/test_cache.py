@@ -345,7 +345,6 @@ async def test_a_key_takes_its_answers_along(begin: Begin, made: list[Cache]) ->
     assert len(made[0].shelf) == 2
 
     await router.server.keys.delete(identity.hash)
-    made[0].sweep()
 
     assert len(made[0].shelf) == 1
     assert await statuses(router, ASK) == ["HIT"]

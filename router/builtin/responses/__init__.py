@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Raw
 
 from ...api import Route
-from ...call import Call, Sink
+from ...call import Call, Identity, Sink
 from ...dialects.openai_responses.history import again, given, listed, response_of
 from ...dialects.openai_responses.peek import Kept, Peeked, stateless
 from ...dialects.openai_responses.response import response_id
@@ -106,6 +106,11 @@ class Responses:
             self.background.admitted(call)
             return None
         return lambda sink: Keeping(sink, call, self)
+
+    @hookimpl
+    def router_forget(self, identity: Identity) -> None:
+        """Nobody can fetch what still runs for this key."""
+        self.background.forget(owner_of(identity))
 
     # --- before ---
 

@@ -148,6 +148,13 @@ class Background:
         run.task.cancel()
         await asyncio.wait([run.task])
 
+    def forget(self, owner: str) -> None:
+        """End all runs of this owner."""
+        for run in list(self._runs.values()):
+            if run.row is not None and run.row.owner == owner and run.task is not None:
+                run.cancelled = True
+                run.task.cancel()
+
     async def end(self) -> None:
         """The server stops. Its calls have been ended already; a run that is not done is found at the next start."""
         if self._tasks:

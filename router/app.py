@@ -27,12 +27,14 @@ from .errors import (
     ClientTimeout,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PayloadTooLarge,
     RouterError,
     UnsupportedMediaType,
 )
 from .server import IDENTITY, Server
 from .sink import CREDENTIALS, UNLIMITED, HttpSink, answer_headers, cors_headers, trace_headers
+from .store.errors import StoreError, is_condition
 from .store.idempotency import Answer, fingerprint_of, key_of
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,8 @@ async def _once(
     if identity is None:
         return await respond()
 
-    async def work() -> Answer:
+    async def work(claim: str) -> Answer:
+        asked.claim = claim
         response = await respond()
         assert isinstance(response, web.Response)
         assert isinstance(response.body, bytes)
@@ -301,11 +304,8 @@ def _outermost(server: Server) -> Any:
         except asyncio.CancelledError:
             _log(request, 499, time.perf_counter() - started)
             raise
-        except Exception:
-            log.exception("a bug: %s failed", _route_name(request))
-            response = error_response(
-                server, request, RouterError("internal error; the log of the router has the details")
-            )
+        except Exception as error:
+            response = error_response(server, request, _unexpected(request, error))
         if not response.prepared:
             if CALL not in request:
                 _add_headers(server, request, response)
@@ -315,6 +315,15 @@ def _outermost(server: Server) -> Any:
         return response
 
     return outermost
+
+
+def _unexpected(request: web.Request, error: Exception) -> RouterError:
+    """What is said of an exception that is none of ours: a database in trouble, or a bug."""
+    if isinstance(error, StoreError) and is_condition(error.__cause__):
+        log.error("%s failed: %s", _route_name(request), error)
+        return Overloaded("the router cannot use its database now; try again", retry_after_s=1)
+    log.error("a bug: %s failed", _route_name(request), exc_info=error)
+    return RouterError("internal error; the log of the router has the details")
 
 
 def _add_headers(server: Server, request: web.Request, response: web.StreamResponse) -> None:

@@ -32,6 +32,8 @@ class Request(Struct, kw_only=True):
     identity: Identity | None = None
     #: set by a handler whose success is not always that of its route
     status: int | None = None
+    #: what changes under an idempotency key are known by
+    claim: str | None = None
 
     @property
     def caller(self) -> Identity:
@@ -49,6 +51,7 @@ class Request(Struct, kw_only=True):
             actor=self.identity.hash if self.identity is not None else "",
             request_id=self.id,
             trace_id=trace_id,
+            claim=self.claim,
             detail=detail,
         )
 

@@ -20,13 +20,14 @@ COMMAND_LINE = "command line"
 
 class Change(Struct, kw_only=True):
     """One change. `actor` is the hash of the key that asked for it, or COMMAND_LINE; `action` what was done, as `key.create`; `target`
-    to what: an id or a hash; `detail` the members that were set, without secrets."""
+    to what: an id or a hash; `detail` the members that were set, without secrets; `claim` belongs to an idempotency key."""
 
     action: str
     target: str
     actor: str = COMMAND_LINE
     request_id: str = ""
     trace_id: str | None = None
+    claim: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     created_unix: float = field(default_factory=time.time)
     id: str = field(default_factory=lambda: f"log_{secrets.token_hex(12)}")
@@ -42,12 +43,13 @@ def recorded(change: Change) -> Statement:
         change.target,
         change.request_id,
         change.trace_id,
+        change.claim,
         msgspec.json.encode(change.detail).decode(),
     )
     return _INSERT, row
 
 
 _INSERT = """
-    INSERT INTO audit (id, created_unix, actor, action, target, request_id, trace_id, detail)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO audit (id, created_unix, actor, action, target, request_id, trace_id, claim, detail)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """

@@ -28,7 +28,7 @@ _CONDITIONS = frozenset(
 )
 
 
-def is_condition(error: Exception) -> bool:
+def is_condition(error: BaseException | None) -> bool:
     """True where the database is in trouble, False where the statement or a row is at fault."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _CONDITIONS

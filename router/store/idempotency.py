@@ -1,13 +1,16 @@
 """Idempotency keys of changes by hand (api.md 17): what was answered, kept for a day, so that the same request gets it again.
 
-The key is taken before the change and the answer written behind it. A key whose first request a crash has cut off stays taken: whether
-that one has changed something, nobody can tell but its owner.
+The key is taken before the change and the answer written behind it. Where a crash has cut the first request off between the two, the
+record of changes (`audit`), written in the transaction of the change, tells whether it has changed something: if so the key stays taken
+and the client is told what was done, else the request is done now.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -18,7 +21,10 @@ from msgspec import Struct
 from ..errors import BadRequest, Conflict, Unprocessable
 from ..tasks import spawn
 from .database import Database
+from .errors import StoreError
 from .seal import Seal
+
+log = logging.getLogger(__name__)
 
 KEPT_S = 86400.0
 LONGEST_KEY = 128
@@ -55,11 +61,12 @@ class Idempotency:
         self._seal = Seal(database.path)
         self._running: set[tuple[str, str]] = set()
 
-    async def once(self, owner: str, key: str, fingerprint: bytes, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `work` answers, or has answered before. It comes to its end though its client may leave.
+    async def once(self, owner: str, key: str, fingerprint: bytes, work: Callable[[str], Awaitable[Answer]]) -> Answer:
+        """What `work` answers, or has answered before. It comes to its end though its client may leave. What it changes, it records
+        with the claim that it is given.
 
-        Raises Conflict while the first one runs, Unprocessable for another request with this key, and what `work` raises: then the
-        key is free again.
+        Raises Conflict while the first one runs, and where it has changed something and its answer is lost; Unprocessable for another
+        request with this key; and what `work` raises: then the key is free again, unless something was changed.
         """
         id = (owner, key)
         row = await self._database.one(_FIND, (owner, key, self._wall() - KEPT_S))
@@ -70,16 +77,17 @@ class Idempotency:
             )
         if id in self._running:
             raise _running()
-        if row is not None:
+        if row is not None and row[1] is not None:
             return self._kept(row[1])
         self._running.add(id)
-        came: Answer | Exception = await asyncio.shield(spawn("idempotent request", self._ended(id, fingerprint, work)))
+        ending = self._ended(id, fingerprint, work)
+        came: Answer | Exception = await asyncio.shield(spawn("idempotent request", ending))
         if isinstance(came, Exception):
             raise came
         return came
 
     async def _ended(
-        self, id: tuple[str, str], fingerprint: bytes, work: Callable[[], Awaitable[Answer]]
+        self, id: tuple[str, str], fingerprint: bytes, work: Callable[[str], Awaitable[Answer]]
     ) -> Answer | Exception:
         """What came of it: the client may not be there to hear it."""
         try:
@@ -89,37 +97,47 @@ class Idempotency:
         finally:
             self._running.discard(id)
 
-    async def _work(self, id: tuple[str, str], fingerprint: bytes, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        now = self._wall()
+    async def _work(self, id: tuple[str, str], fingerprint: bytes, work: Callable[[str], Awaitable[Answer]]) -> Answer:
+        now, claim = self._wall(), secrets.token_hex(12)
+        old = ("DELETE FROM idempotency WHERE created_unix <= ?", (now - KEPT_S,))
         try:
-            await self._database.write(
-                ("DELETE FROM idempotency WHERE created_unix <= ?", (now - KEPT_S,)),
-                (
-                    "INSERT INTO idempotency (owner, key, fingerprint, created_unix) VALUES (?, ?, ?, ?)",
-                    (*id, fingerprint, now),
-                ),
-            )
+            await self._database.write(old, (_FREE, id), (_TAKE, (*id, fingerprint, now, claim)))
         except sqlite3.IntegrityError:
-            raise _running() from None  # it has just ended
+            raise await self._taken(id) from None
         try:
-            answer = await work()
+            answer = await work(claim)
         except Exception:
-            await self._database.write(("DELETE FROM idempotency WHERE owner = ? AND key = ?", id))
+            await self._database.write((_FREE, id))
             raise
         sealed = self._seal.close(msgspec.msgpack.encode(answer), PURPOSE)
-        await self._database.write(("UPDATE idempotency SET answer = ? WHERE owner = ? AND key = ?", (sealed, *id)))
+        try:
+            await self._database.write(("UPDATE idempotency SET answer = ? WHERE owner = ? AND key = ?", (sealed, *id)))
+        except StoreError as error:  # what was done was done, and its answer may be the only one that shows a secret
+            log.warning("the answer to a request with an Idempotency-Key cannot be kept: %s", error)
         return answer
 
-    def _kept(self, sealed: bytes | None) -> Answer:
-        opened = None if sealed is None else self._seal.open(sealed, PURPOSE)
+    async def _taken(self, id: tuple[str, str]) -> Conflict:
+        """What keeps the key: a request that has just ended, or one whose answer is lost."""
+        row = await self._database.one("SELECT answer FROM idempotency WHERE owner = ? AND key = ?", id)
+        if row is None or row[0] is not None:
+            return _running()
+        done = await self._database.one(_DONE, id)
+        return _lost("nobody knows what it changed" if done is None else f"{done[0]} of {done[1]}")
+
+    def _kept(self, sealed: bytes) -> Answer:
+        opened = self._seal.open(sealed, PURPOSE)
         if opened is None:
-            raise Conflict(
-                "the first request with this Idempotency-Key did not come to its end before the router stopped; look whether it has "
-                "changed anything, then send another key"
-            )
+            raise _lost("the file that its answer was sealed with is another one")
         answer = msgspec.msgpack.decode(opened, type=Answer)
         answer.again = True
         return answer
+
+
+def _lost(what: str) -> Conflict:
+    return Conflict(
+        f"the first request with this Idempotency-Key was done, but its answer is lost ({what}): look at what it did, then send "
+        "another key for anything more"
+    )
 
 
 def _running() -> Conflict:
@@ -129,3 +147,12 @@ def _running() -> Conflict:
 
 
 _FIND = "SELECT fingerprint, answer FROM idempotency WHERE owner = ? AND key = ? AND created_unix > ?"
+_TAKE = "INSERT INTO idempotency (owner, key, fingerprint, created_unix, claim) VALUES (?, ?, ?, ?, ?)"
+#: a key under which nothing was changed
+_FREE = """
+    DELETE FROM idempotency WHERE owner = ? AND key = ? AND answer IS NULL AND claim IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM audit WHERE audit.claim = idempotency.claim)
+"""
+_DONE = """
+    SELECT action, target FROM idempotency JOIN audit ON audit.claim = idempotency.claim WHERE owner = ? AND key = ? ORDER BY audit.seq
+"""

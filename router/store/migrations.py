@@ -661,9 +661,16 @@ FORGOTTEN = (
     "DELETE FROM guardrail_key WHERE key_id IN (SELECT id FROM key WHERE deleted_unix IS NOT NULL)",
 )
 
+#: which changes were made under which idempotency key, so that one whose answer a crash has lost is not made twice
+CLAIMS = (
+    "ALTER TABLE idempotency ADD COLUMN claim TEXT",
+    "ALTER TABLE audit ADD COLUMN claim TEXT",
+    "CREATE INDEX audit_claim ON audit (claim) WHERE claim IS NOT NULL",
+)
+
 CORE = [
     Migration("core", number, runs(statements))
     for number, statements in enumerate(
-        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN), 1
+        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN, CLAIMS), 1
     )
 ]

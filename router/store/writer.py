@@ -274,7 +274,9 @@ class Writer:
         except sqlite3.IntegrityError as error:
             _reject(future, error)
         except sqlite3.Error as error:
-            _reject(future, StoreError(f"the database cannot be written: {error}"))
+            refusal = StoreError(f"the database cannot be written: {error}")
+            refusal.__cause__ = error
+            _reject(future, refusal)
         else:
             if not future.done():
                 future.set_result(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from aiohttp import ClientResponse, ClientSession, MultipartWriter, web
 from aiohttp.test_utils import TestServer
 
 from router.builtin.idempotency import OVERHEAD_BYTES, Kept, Shelf
+from router.prices import PICODOLLARS
 from router.server import Server
 from router.serving import listening
 from router.settings import ResponsesSettings, Settings
+from router.store.errors import StoreError
 from router.store.seal import Seal
 from router.tasks import spawn
 from router.testing import FakeUpstream, Running, json_answer, running, sse_answer
@@ -277,14 +280,32 @@ async def test_it_is_told_again_after_a_restart_and_never_lies_in_the_database(t
         await server.stop()
 
 
-async def test_what_a_crash_has_cut_off_is_not_done_again(router: Running) -> None:
-    await router.post("/v1/keys", {"name": "one"}, key=router.management, headers=KEY)
+async def test_a_change_whose_answer_is_lost_is_not_made_again(router: Running) -> None:
+    made = await router.post("/v1/keys", {"name": "one"}, key=router.management, headers=KEY)
     await router.server.database.write(("UPDATE idempotency SET answer = NULL", ()))
 
     status, message = await code(await router.post("/v1/keys", {"name": "one"}, key=router.management, headers=KEY))
 
     assert status == 409
-    assert "did not come to its end" in message
+    assert f"its answer is lost (key.create of {(await made.json())['hash']})" in message
+
+
+async def test_a_change_that_fails_behind_its_commit_is_not_made_again(
+    router: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise StoreError("the database cannot be read") from error
+
+    monkeypatch.setattr(router.server.ledger.balance, "reload", broken)
+    first = await router.post("/v1/credits", {"amount": 5}, key=router.management, headers=KEY)
+    monkeypatch.undo()
+    status, message = await code(await router.post("/v1/credits", {"amount": 5}, key=router.management, headers=KEY))
+
+    assert (first.status, status) == (503, 409)
+    assert "credits.grant of txn_" in message
+    assert await router.server.entries.booked() == 5 * PICODOLLARS
 
 
 async def test_a_change_that_is_refused_frees_the_key(router: Running) -> None:

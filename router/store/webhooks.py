@@ -136,7 +136,12 @@ class Webhooks:
     async def waiting(self) -> list[str]:
         """The ids of enabled endpoints that have something to be told now."""
         now = self._wall()
-        able = [each.id for each in self._known.values() if each.enabled and each.retry_unix <= now]
+        # No wait is longer than the longest, unless the clock has gone back.
+        able = [
+            each.id
+            for each in self._known.values()
+            if each.enabled and not now < each.retry_unix <= now + LONGEST_WAIT_S
+        ]
         if not able:
             return []
         rows = await self._database.all("SELECT DISTINCT webhook_id FROM webhook_event")
@@ -198,7 +203,6 @@ class Webhooks:
         """Something has this state now: tell who wants to know, once for each state. Without `data` it is only kept in mind."""
         if self._told.get(subject) == token:
             return
-        self._told[subject] = token
         now = self._wall()
         wanted = [each.id for each in self._known.values() if each.enabled and type in each.events]
         text = msgspec.json.encode(data).decode()
@@ -212,6 +216,7 @@ class Webhooks:
         ]
         told = ("INSERT OR REPLACE INTO webhook_told (subject, token) VALUES (?, ?)", (subject, token))
         await self._database.write(*events, told)
+        self._told[subject] = token
 
     async def forget(self) -> None:
         """Drop what nobody has taken for three days, and what is too much."""

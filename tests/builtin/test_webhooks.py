@@ -235,6 +235,23 @@ async def test_ten_failures_in_a_row_disable_and_enabling_begins_anew(
     await until(lambda: len(receiver.asked) == 11)
 
 
+async def test_a_clock_that_goes_back_makes_nobody_wait(
+    begin: Begin, receiver: FakeUpstream, made: list[webhooks.Webhooks]
+) -> None:
+    router = await begin()
+    id, _ = await endpoint(router, receiver)
+    receiver.will(json_answer({}, status=500), json_answer({}))
+    await router.post(CHAT, ASK)
+    await until(lambda: receiver.asked)
+    (plugin,) = made
+    await until(lambda: plugin.store.one(id).failures == 1)
+    assert await plugin.store.waiting() == []
+
+    plugin.store._wall = lambda: router.server.clock.wall() - 86400
+
+    await until(lambda: len(receiver.asked) == 2)
+
+
 async def test_what_waits_is_on_disk(begin: Begin, receiver: FakeUpstream, made: list[webhooks.Webhooks]) -> None:
     router = await begin()
     await endpoint(router, receiver)

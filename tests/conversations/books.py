@@ -46,7 +46,7 @@ class Books:
 
     def rows(self) -> list[Row]:
         """All generations, oldest first."""
-        found = self._all(f"SELECT {', '.join(COLUMNS)}, trace_id FROM generation ORDER BY seq")
+        found = self.all(f"SELECT {', '.join(COLUMNS)}, trace_id FROM generation ORDER BY seq")
         return [self._row(*values) for values in found]
 
     def _row(self, *values: Any) -> Row:
@@ -58,15 +58,15 @@ class Books:
 
     def reservations(self) -> list[str]:
         """The ids of the calls that are reserved for."""
-        return [id for (id,) in self._all("SELECT id FROM reservation")]
+        return [id for (id,) in self.all("SELECT id FROM reservation")]
 
     def sound(self) -> None:
         """No row is double, and all sums are those of the rows."""
         rows = self.rows()
         charged = {row.id: row.charge for row in rows if row.charge}
         assert len({row.id for row in rows}) == len(rows)
-        assert dict(self._all("SELECT id, -amount FROM entry WHERE type = 'usage'")) == charged
-        assert self._all("SELECT coalesce(sum(charge), 0) FROM usage_day") == [(sum(charged.values()),)]
+        assert dict(self.all("SELECT id, -amount FROM entry WHERE type = 'usage'")) == charged
+        assert self.all("SELECT coalesce(sum(charge), 0) FROM usage_day") == [(sum(charged.values()),)]
 
     async def come(self, count: int, seconds: float = 1.0) -> list[Row]:
         """Wait for this many rows."""
@@ -75,7 +75,8 @@ class Books:
         assert len(rows) == count
         return rows
 
-    def _all(self, query: str) -> list[tuple[Any, ...]]:
+    def all(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds."""
         with closing(sqlite3.connect(self._path, timeout=5)) as connection:
             return connection.execute(query).fetchall()
 

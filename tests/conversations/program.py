@@ -31,15 +31,17 @@ START_S = 20
 
 
 class Program:
-    """`router serve` in a folder. `key` is the inference key that its first start printed."""
+    """`router serve` in a folder. `management` and `key` are the keys that its first start printed."""
 
-    def __init__(self, folder: Path, upstream: str, *, drain_s: float = 30) -> None:
+    def __init__(self, folder: Path, upstream: str, *, drain_s: float = 30, tables: str = "") -> None:
+        """`tables`: more of its configuration."""
         self._folder = folder
-        config = CONFIG.format(url=f"{upstream}/v1", drain=drain_s)
+        config = CONFIG.format(url=f"{upstream}/v1", drain=drain_s) + tables
         (folder / "config.toml").write_text(config)
         self.books = Books(folder / "router.db")
         self.log = folder / "log.txt"
         self.url = ""
+        self.management = ""
         self.key = ""
         self._process: Process | None = None
 
@@ -57,6 +59,7 @@ class Program:
         async with asyncio.timeout(START_S):
             self.url = await self._line(r"listening on (\S+)")
             if not self.key:
+                self.management = await self._line(r"management key\s+(\S+)")
                 self.key = await self._line(r"inference key\s+(\S+)")
 
     async def _line(self, pattern: str) -> str:

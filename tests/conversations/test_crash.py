@@ -1,6 +1,8 @@
 """`kill -9` at random moments, and restart.
 
-No answer that a client has got whole is lost, none is booked twice, nothing else is charged.
+No answer that a client has got whole is lost, none is booked twice, nothing else is charged. What is changed by hand under an
+idempotency key is changed once, a charge is credited once, and who is told of calls by webhooks hears of every one in the ledger and of
+no other.
 """
 
 from __future__ import annotations
@@ -18,12 +20,23 @@ from aiohttp import web
 from router.testing import FakeUpstream
 
 from .books import Row
+from .changes import SECRET, Changes
 from .lanes import INPUT, OUTPUT, RELAYED, TEXT
+from .listener import Listener
 from .program import Program
 from .stage import COMPLETION, PROMPT, balanced
 from .talk import Broken, Talk, talk
 
-CLIENTS = 12
+CLIENTS, CHANGERS = 12, 3
+TABLES = """
+[fetch]
+allow_private = true
+
+[plugins.coinbase]
+api_key = "none"
+webhook_secret = "{secret}"
+base_url = "{url}"
+"""
 WHOLE_COST = INPUT * PROMPT + OUTPUT * COMPLETION
 
 
@@ -33,10 +46,14 @@ class Crashes:
     Every call has a name, which goes to the upstream as `user` and into the ledger as the client's own id of it.
     """
 
-    def __init__(self, program: Program, upstream: FakeUpstream, seed: int) -> None:
-        self.program = program
+    def __init__(
+        self, folder: Path, upstream: FakeUpstream, coinbase: FakeUpstream, endpoint: FakeUpstream, seed: int
+    ) -> None:
+        self.program = Program(folder, upstream.url, tables=TABLES.format(secret=SECRET, url=coinbase.url))
         self.upstream = upstream
         self.chance = random.Random(seed)
+        self.changes = Changes(self.program, coinbase, self.chance)
+        self.listener = Listener(endpoint, self.chance)
         self.calls = 0
         #: names of calls whose answer the upstream has written to its end
         self.answered: set[str] = set()
@@ -59,10 +76,14 @@ class Crashes:
         """Start, compare, let all clients ask, kill, and wait until everybody has noticed."""
         await self.program.start()
         self.compare()
+        if not number:
+            await self.listener.subscribe(self.program)
         killed = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
                 group.create_task(self.client(number, killed))
+            for _ in range(CHANGERS):
+                group.create_task(self.changes.client(killed))
             await asyncio.sleep(self.chance.uniform(0.02, 0.6))
             killed.set()
             await self.program.kill()
@@ -102,6 +123,8 @@ class Crashes:
         assert set(named.values()) <= {1}
         for row in rows:
             self.assert_right(row)
+        self.changes.compare()
+        self.listener.compare(rows)
         assert set(Counter(asked.body["user"] for asked in self.upstream.asked).values()) <= {1}
         return rows
 
@@ -129,8 +152,9 @@ async def crashing(folder: Path) -> AsyncIterator[Crashes]:
     """The stage. The seed is printed for whoever wants to see a failure again."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    async with FakeUpstream().listening() as upstream:
-        crashes = Crashes(Program(folder, upstream.url), upstream, seed)
+    others = [FakeUpstream() for _ in range(3)]
+    async with others[0].listening() as upstream, others[1].listening() as coinbase, others[2].listening() as endpoint:
+        crashes = Crashes(folder, upstream, coinbase, endpoint, seed)
         try:
             yield crashes
         finally:
@@ -149,12 +173,20 @@ async def crash(crashes: Crashes, rounds: int) -> None:
             await asyncio.sleep(crashes.chance.uniform(0.2, 0.8))
             await crashes.program.kill()
     await crashes.program.start()
+    await crashes.changes.finish()
+    await crashes.listener.hear_all(crashes.program.books)
     rows = crashes.compare()
     status, said = await crashes.program.run("check")
     assert (status, "the sums of the ledger agree" in said) == (0, True), said
 
     found = Counter(row.status for row in rows)
     print(f"{crashes.calls} calls, {len(crashes.whole)} answered whole, in the ledger: {dict(found)}")
+    changes, listener = crashes.changes, crashes.listener
+    assert len(changes.answered) + len(changes.lost) == len(changes.asked)
+    print(
+        f"{len(changes.asked)} changes, {len(changes.lost)} with a lost answer, {len(changes.paid)} charges paid by {changes.notices} "
+        f"notices; {len(listener.heard)} calls told in {listener.times} events"
+    )
     assert found["interrupted"]
     assert found["cancelled"]
     assert len(crashes.whole) > rounds
@@ -165,7 +197,7 @@ async def crash(crashes: Crashes, rounds: int) -> None:
 @pytest.mark.timeout(150)
 async def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     async with crashing(tmp_path) as crashes:
-        await crash(crashes, 15)
+        await crash(crashes, 6)
 
 
 @pytest.mark.slow

@@ -92,17 +92,16 @@ class Webhooks:
         loop = asyncio.get_running_loop()
         forget_s = loop.time() + FORGET_S
         while True:
-            await asyncio.sleep(self.look_s)
-            if not self.store.all():
-                continue
             try:
-                await states.look()
-                await self._begin()
-                if loop.time() >= forget_s:
-                    forget_s = loop.time() + FORGET_S
-                    await self.store.forget()
+                if self.store.all():
+                    await states.look()
+                    await self._begin()
+                    if loop.time() >= forget_s:
+                        forget_s = loop.time() + FORGET_S
+                        await self.store.forget()
             except StoreError as error:
                 log.warning("webhooks wait: %s", error)
+            await asyncio.sleep(self.look_s)
 
     async def _begin(self) -> None:
         """Start telling those that have something to be told and are not being told already."""

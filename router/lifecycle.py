@@ -81,7 +81,9 @@ class Lifecycle:
             call.cancel()
         except Exception as error:
             late = deadline is not None and deadline.rung
-            await _refuse(sink, bare, call.fail(self._told(call, error, late)))
+            told = call.fail(self._told(call, error, late))
+            self._ledger.settle(call)  # who has the error may ask for the record
+            await _refuse(sink, bare, told)
         finally:
             if deadline is not None:
                 self._end(deadline)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: a reservation may wait this long for company; a call that ends before is never reserved on disk
 PATIENCE_S = 0.1
+#: who looks for a row waits for those under way for so long
+SETTLING_S = 2.0
 SECONDS_A_DAY = 86400
 
 RESERVATION = (
@@ -117,12 +120,17 @@ class Generations:
         if not caller.management:
             query += " AND key_hash IN (SELECT hash FROM key WHERE id = ? UNION SELECT ?)"
             parameters += [caller.id, caller.hash]
-        row = await self._database.one(query + " ORDER BY seq DESC", parameters)
-        return _generation(row) if row else None
+        return await self._first(query + " ORDER BY seq DESC", parameters)
 
     async def one(self, id: str) -> Generation | None:
         """A generation by our id, whoever's it is."""
-        row = await self._database.one(f"SELECT {_FOUND} FROM generation WHERE id = ?", (id,))  # noqa: S608
+        return await self._first(f"SELECT {_FOUND} FROM generation WHERE id = ?", (id,))  # noqa: S608
+
+    async def _first(self, query: str, parameters: Sequence[Any]) -> Generation | None:
+        """The first row that a query finds. What is on its way to the disk counts: an error does not wait for its row."""
+        row = await self._database.one(query, parameters)
+        if row is None and await self._settlements.caught_up(SETTLING_S):
+            row = await self._database.one(query, parameters)
         return _generation(row) if row else None
 
     async def interrupt(self) -> int:

@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
+import aiosqlite
 import pytest
 
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, PriceSettings
+from router.store import generations
+from router.tasks import spawn
 from router.testing import FakeUpstream, Running, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
@@ -162,12 +165,30 @@ async def test_a_streamed_call_is_recorded_too(begin: Start, upstream: FakeUpstr
 async def test_a_failed_call_is_recorded_and_free(begin: Start, upstream: FakeUpstream) -> None:
     router = await begin()
     upstream.will(json_answer({"error": {"message": "no such thing"}}, status=404))
-    answer = await router.post("/v1/chat/completions", ASK)
-    assert answer.status >= 400
-    await asyncio.sleep(0.3)  # an error does not wait for its record
+    for _ in range(10):  # an error does not wait for its record, but who asks for it does
+        answer = await router.post("/v1/chat/completions", ASK)
+        assert answer.status >= 400
 
-    data = (await (await router.get(f"/api/v1/generation/{answer.headers['X-Generation-Id']}")).json())["data"]
-    assert (data["status"], data["total_cost"], data["http_status"]) == ("error", 0, answer.status)
+        data = (await (await router.get(f"/api/v1/generation/{answer.headers['X-Generation-Id']}")).json())["data"]
+        assert (data["status"], data["total_cost"], data["http_status"]) == ("error", 0, answer.status)
+
+
+async def test_who_asks_for_a_record_does_not_wait_for_a_disk_that_is_in_trouble(
+    begin: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "SETTLING_S", 0.05)
+    router = await begin()
+    async with aiosqlite.connect(router.server.database.path, isolation_level=None) as other:
+        await other.execute("BEGIN IMMEDIATE")
+        late = spawn("late", asked(router))
+        async with asyncio.timeout(20):
+            while not len(router.server.generations._settlements):  # type: ignore[attr-defined]  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        answer = await router.get("/api/v1/generation?id=gen-nobody")
+        await other.execute("COMMIT")
+
+    assert answer.status == 404
+    await late
 
 
 # --- /key ------------------------------------------------------------------------------------------------------------

@@ -452,6 +452,7 @@ class Call:
         #: the request in the hub's form; decoded on first need, changed by transforms
         self.request: ChatRequest | None = None
         self.transforms: list[Any] = []
+        #: of a chat: `router_filter`; of another operation: `router_rewrite`
         self.filters: list[Any] = []
         #: what plugins say about the endpoints that its key may use; set when the plan is made
         self.restrictions: tuple[Restriction, ...] = ()

@@ -76,6 +76,8 @@ class RouterError(Exception):
     default_kind = "server"
     #: what the client asked to know about its call (`Call.metadata`), printed beside the error
     report: dict[str, Any] | None = None
+    #: an upstream has done its work: what it produced is charged, though nobody gets it
+    spent = False
 
     def __init__(
         self,

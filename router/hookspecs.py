@@ -37,6 +37,7 @@ API = 1
 
 Transform = Callable[[ChatRequest], Awaitable[ChatRequest]]
 Filter = Callable[[AsyncIterator[Event]], AsyncIterator[Event]]
+Rewrite = Callable[[bytes], bytes]
 
 # --- once, at start --------------------------------------------------------------------------------------------------
 
@@ -185,7 +186,18 @@ def router_transform(call: Call) -> Transform | None:
     """Say that you will change the request: return `async (ChatRequest) -> ChatRequest`, or None. All; synchronous.
 
     `call.plan` is set. A call that somebody transforms leaves the raw lane. Not asked for operations other than chat (embeddings,
-    moderations, …), which have no `ChatRequest`: `router_admit` sees those.
+    moderations, …), which have no `ChatRequest`: `router_admit` sees those, `router_rewrite` their answers.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_review(call: Call) -> Transform | None:
+    """Say that you will look at what other plugins have made of the request: return as `router_transform` does. All; synchronous.
+
+    Asked only where somebody transforms, and applied behind all of them: what plugins add (pages of the web, files as text) is in the
+    `ChatRequest` then. Raise a `RouterError` to refuse.
 
     .. versionadded:: 1
     """
@@ -259,6 +271,17 @@ def router_filter(call: Call) -> Filter | None:
     """Say that you want to see or change the answer: return `(AsyncIterator[Event]) -> AsyncIterator[Event]`, or None. All.
 
     Asked once per call, never per chunk. A call that somebody filters leaves the raw lane.
+
+    .. versionadded:: 1
+    """
+
+
+@hookspec
+def router_rewrite(call: Call) -> Rewrite | None:
+    """Say that you will change the answer of an operation other than chat (transcriptions, …): return `(bytes) -> bytes`, or None. All.
+
+    Synchronous. The answer is held until it is whole then, also one that streams; `call.outcome.media_type` says what it is. Raise a
+    `RouterError` to refuse: with `spent` set, what the upstream has done is charged all the same.
 
     .. versionadded:: 1
     """

@@ -297,7 +297,7 @@ class Ledger:
 
     def _conclude(self, call: Call) -> None:
         """Usage and charge by the end that the call came to."""
-        if call.cancelled:
+        if call.cancelled or (call.error is not None and call.error.spent):
             self._charge_what_was_produced(call)
         elif call.error is not None or call.candidate is None:
             call.usage = call.usage or _produced(call) or Usage()
@@ -306,7 +306,7 @@ class Ledger:
             self.price(call, call.outcome.usage)
 
     def _charge_what_was_produced(self, call: Call) -> None:
-        """The client left."""
+        """The client left, or is not given the answer."""
         failed = not call.attempts or call.attempts[-1].error is not None
         produced = None if failed else _produced(call)
         if produced is None:

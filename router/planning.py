@@ -393,13 +393,15 @@ class Planner:
 
     async def prepare(self, call: Call) -> None:
         """What plugins make of the request, and want to see of the answer."""
-        if not call.dialect.through_hub:
-            return
         hook = self._hook
+        if not call.dialect.through_hub:
+            call.filters = hook.router_rewrite(call=call)
+            return
         call.filters = hook.router_filter(call=call)
         call.transforms = hook.router_transform(call=call)
         if call.transforms:
             request = call.dialect.decode(call.head)
+            call.transforms += hook.router_review(call=call)
             for transform in call.transforms:
                 request = await transform(request)
             call.request = request

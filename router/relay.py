@@ -117,9 +117,22 @@ class Relay:
     async def _operation(self, call: Call, upstream: Upstream, sink: Sink, patience: Patience) -> bytes:
         """An answer that is no chat: whole, or as it comes."""
         call.outcome.media_type = upstream.headers.get("Content-Type", call.outcome.media_type)
-        if upstream.response is not None and call.dialect.flows(call):
+        flows = upstream.response is not None and call.dialect.flows(call)
+        if flows and not call.filters:
             return await self._flowing(call, upstream.pieces(), call.dialect.tap(call), sink, patience)
-        return self._whole(call, await upstream.read())
+        body = await upstream.read()
+        body = self._flowed(call, body) if flows else self._whole(call, body)
+        for rewrite in call.filters:
+            body = rewrite(body)
+        return body
+
+    def _flowed(self, call: Call, body: bytes) -> bytes:
+        """An answer that would stream, whole."""
+        flow = call.dialect.tap(call)
+        held = flow.feed(body)
+        flow.end()
+        self._ledger.price(call, call.outcome.usage)
+        return held + flow.final()
 
     async def _plain(self, call: Call, upstream: Upstream) -> bytes:
         candidate = call.candidate
@@ -160,7 +173,9 @@ class Relay:
         elif upstream.stream:
             events = provider.events(provider.messages(upstream))
         else:
-            events = _replay(provider.decode(await upstream.read()))
+            reply = provider.decode(await upstream.read())
+            call.outcome.usage = reply.usage  # also for a filter that lets nothing through
+            events = _replay(reply)
         for each in call.filters:
             events = each(events)
         watch = self._signatures.watch(call)

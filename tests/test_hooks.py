@@ -125,6 +125,45 @@ async def test_transform_changes_the_request(begin: Start, upstream: FakeUpstrea
     assert sent == "HELLO" or sent[0]["text"] == "HELLO"
 
 
+async def test_review_comes_behind_all_who_transform(begin: Start, upstream: FakeUpstream) -> None:
+    def adding(word: str) -> Callable[[ChatRequest], Awaitable[ChatRequest]]:
+        async def add(request: ChatRequest) -> ChatRequest:
+            request.messages[-1].content[0].text += word  # type: ignore[union-attr]
+            return request
+
+        return add
+
+    class Mine:
+        @hookimpl
+        def router_review(self, call: Call) -> Callable[[ChatRequest], Awaitable[ChatRequest]]:
+            return adding(" reviewed")
+
+        @hookimpl(trylast=True)
+        def router_transform(self, call: Call) -> Callable[[ChatRequest], Awaitable[ChatRequest]] | None:
+            return adding(" transformed") if "please" in call.head.members else None
+
+    router = await begin(Mine())
+    for body in (ASK, {**ASK, "please": True}):
+        await router.post("/v1/chat/completions", body)
+
+    sent = [asked.body["messages"][-1]["content"] for asked in upstream.asked]
+    assert sent == ["hello", "hello transformed reviewed"]
+
+
+async def test_rewrite_changes_the_answers_of_other_operations(begin: Start, upstream: FakeUpstream) -> None:
+    class Mine:
+        @hookimpl
+        def router_rewrite(self, call: Call) -> Callable[[bytes], bytes]:
+            return lambda body: body.replace(b"modr-1", b"mine")
+
+    router = await begin(Mine())
+    upstream.will(json_answer({"id": "modr-1", "model": "m", "results": []}))
+
+    answer = await router.post("/v1/moderations", {"model": "fake/m", "input": "hello"})
+
+    assert (answer.status, (await answer.json())["id"]) == (200, "mine")
+
+
 async def test_candidates_and_rank_choose_the_endpoint(begin: Start, upstream: FakeUpstream) -> None:
     class Mine:
         server: Any

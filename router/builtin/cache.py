@@ -12,13 +12,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 from multidict import istr
 
-from ..call import Call, Candidate, Identity, Recalled, Sink
+from ..call import Call, Candidate, Identity, Recalled, Restriction, Sink
 from ..errors import BadRequest, RouterError
 from ..hookspecs import hookimpl
 from ..tasks import spawn
@@ -125,7 +126,7 @@ class Cache:
 
     def _found(self, call: Call, key: bytes, again: Again) -> Recalled | None:
         kept = self.shelf.get(key)
-        if kept is None or (candidate := kept.among(call.plan.candidates)) is None:
+        if kept is None or not kept.holds(call.restrictions) or (candidate := kept.among(call.plan.candidates)) is None:
             return None
         call.answer_headers |= {
             "X-OpenRouter-Cache-Status": "HIT",
@@ -248,7 +249,8 @@ def _canonical(name: str, value: Any) -> Any:
 
 
 class Kept(Struct, kw_only=True):
-    """An answer as its client got it. `owner` is the key's hash; `since` monotonic, `ttl` in seconds."""
+    """An answer as its client got it. `owner` is the key's hash; `since` monotonic, `ttl` in seconds; `restrictions` what held for the
+    key then."""
 
     owner: str
     owned: bool
@@ -261,11 +263,16 @@ class Kept(Struct, kw_only=True):
     tail: bytes
     finish_reason: str | None
     native_finish_reason: str | None
+    restrictions: tuple[Restriction, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes of memory, about."""
         return len(self.head) + len(self.tail) + OVERHEAD_BYTES
+
+    def holds(self, restrictions: tuple[Restriction, ...]) -> bool:
+        """Is the key restricted as it was then? A guardrail that was changed may not let the answer through."""
+        return len(restrictions) == len(self.restrictions) and all(map(is_, restrictions, self.restrictions))
 
     def among(self, candidates: Iterable[Candidate]) -> Candidate | None:
         """Who answered, if the call could go there today; else the answer is not to be had any more."""
@@ -379,6 +386,7 @@ class Keeping(Sink):
             Kept(
                 owner=call.identity.hash,
                 owned=self._wanted.owned,
+                restrictions=call.restrictions,
                 since=self._shelf.now(),
                 ttl=self._wanted.ttl,
                 provider=call.candidate.provider.slug,

@@ -15,7 +15,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Asked(Struct, kw_only=True):
-    """One request that the upstream got. `body` is its JSON."""
+    """One request that the upstream got. `body` is its JSON; of a form its bytes."""
 
     method: str
     path: str
@@ -60,7 +60,7 @@ class FakeUpstream:
                 method=request.method,
                 path=request.raw_path,
                 headers=dict(request.headers),
-                body=msgspec.json.decode(content) if content else None,
+                body=_body(request, content),
             )
         )
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -72,6 +72,12 @@ class FakeUpstream:
             raise
         self.finished += 1
         return response
+
+
+def _body(request: web.Request, content: bytes) -> Any:
+    if request.content_type.startswith("multipart/"):
+        return content
+    return msgspec.json.decode(content) if content else None
 
 
 def json_answer(

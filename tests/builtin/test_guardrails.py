@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiohttp import FormData
+from aiohttp import FormData, web
 from msgspec import convert
 
 from router import Endpoint, Identity, Restriction, hookimpl
@@ -49,6 +50,7 @@ async def router(start: Start, upstream: FakeUpstream) -> Running:
     upstream.will(json_answer(completion()))
     far = {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"}
     return await start(
+        plugin_tables={"file-parser": {}},
         providers={"fake": far, "free": {**far, "training": True}},
         models=convert(
             {
@@ -469,3 +471,156 @@ async def test_a_pattern_that_takes_too_long_lets_nothing_through(router: Runnin
 
     assert "send less text" in error["message"]
     assert upstream.asked == []
+
+
+async def booked(router: Running, id: str) -> tuple[Any, ...]:
+    """What is on record of a call: how it ended, in picodollars what it cost, and its tokens."""
+    assert (await router.get(f"/v1/generation?id={id}")).status == 200
+    query = "SELECT status, error_code, charge, input, output FROM generation WHERE id = ?"
+    (row,) = await router.server.database.all(query, (id,))
+    return row
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+async def test_an_answer_that_is_blocked_is_charged_for_what_it_took(
+    router: Running, upstream: FakeUpstream, streamed: bool
+) -> None:
+    await guarded(router, content_filters=[{"pattern": "secret", "action": "block"}])
+    pieces = ("all that is known of the sec", "ret is", " out")
+    upstream.will(sse_answer(stream(*pieces)) if streamed else json_answer(completion("".join(pieces))))
+
+    answer = await router.post(CHAT, asking(stream=streamed))
+
+    status, code, charge, input, output = await booked(router, answer.headers["X-Generation-Id"])
+    assert (status, code) == ("error", "guardrail_blocked")
+    assert charge == input * 10**10
+    # A stream ends before its usage is told: a token for four characters, with those that were held back.
+    assert output == (9 if streamed else 5)
+    assert await router.server.entries.check() == []
+
+
+# --- what plugins add ------------------------------------------------------------------------------------------------
+
+PAPER = "data:text/plain;base64," + b64encode(b"write to a@example.com").decode()
+
+
+def with_paper(text: str) -> Any:
+    parts = [{"type": "text", "text": text}, {"type": "file", "file": {"filename": "a.txt", "file_data": PAPER}}]
+    plugin = {"id": "file-parser", "pdf": {"engine": "pdf-text"}}
+    return {"model": "acme/m", "messages": [{"role": "user", "content": parts}], "plugins": [plugin]}
+
+
+async def test_what_plugins_add_is_looked_through(router: Running, upstream: FakeUpstream) -> None:
+    await guarded(router, **MAIL)
+
+    answer = await router.post(CHAT, with_paper("b@example.com?"), headers={"X-OpenRouter-Metadata": "enabled"})
+
+    assert answer.status == 200
+    assert "write to [EMAIL]" in sent(upstream)
+    assert "example.com" not in sent(upstream)
+    told = [each for each in (await answer.json())["openrouter_metadata"]["pipeline"] if each["type"] == "guardrail"]
+    assert [each["data"]["filters"]["email"]["count"] for each in told] == [1, 1]
+
+
+async def test_what_plugins_add_is_blocked(router: Running, upstream: FakeUpstream) -> None:
+    await guarded(router, content_filter_builtins=[{"slug": "email", "action": "block"}])
+
+    error = await refusal(router, with_paper("hello"))
+
+    assert (error["code"], error["metadata"]["patterns"]) == ("guardrail_blocked", ["email"])
+    assert "plugins" in error["message"]
+    assert upstream.asked == []
+
+
+# --- transcripts -----------------------------------------------------------------------------------------------------
+
+HEARD = "call a@example.com now"
+SEGMENTS = [{"id": 0, "text": "call a@exam", "tokens": [1]}, {"id": 1, "text": "ple.com now", "tokens": [2]}]
+EVENTS = [
+    {"type": "transcript.text.delta", "delta": "call a@exam", "logprobs": [{"token": "a@exam"}]},
+    {"type": "transcript.text.delta", "delta": "ple.com now"},
+    {"type": "transcript.text.done", "text": HEARD, "usage": {"input_tokens": 7, "output_tokens": 3}},
+]
+
+
+async def heard(router: Running, **fields: str) -> tuple[int, str, str]:
+    form = FormData({"model": "acme/m", "file": io.BytesIO(b"RIFF"), **fields})
+    headers = {"Authorization": f"Bearer {router.key}"}
+    async with router.session.post(f"{router.url}/v1/audio/transcriptions", data=form, headers=headers) as answer:
+        return answer.status, await answer.text(), answer.headers["X-Generation-Id"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (json_answer({"text": HEARD}), '{"text":"call [EMAIL] now"}'),
+        (
+            json_answer({"text": HEARD, "segments": SEGMENTS, "words": [{"word": "a@example.com"}]}),
+            '{"text":"call [EMAIL] now","segments":[{"id":0,"text":"call "},{"id":1,"text":"[EMAIL] now"}]}',
+        ),
+        (json_answer({"text": "nobody", "words": []}), '{"text":"nobody","words":[]}'),
+        (
+            sse_answer([b"data: " + json.dumps(each).encode() + b"\n\n" for each in EVENTS]),
+            'event: transcript.text.delta\ndata: {"type":"transcript.text.delta","delta":"call "}\n\n'
+            'event: transcript.text.delta\ndata: {"type":"transcript.text.delta","delta":"[EMAIL] now"}\n\n'
+            'event: transcript.text.done\ndata: {"type":"transcript.text.done","text":"call [EMAIL] now",'
+            '"usage":{"input_tokens":7,"output_tokens":3}}\n\n',
+        ),
+    ],
+    ids=["json", "verbose", "nothing", "events"],
+)
+async def test_a_transcript_is_redacted(router: Running, upstream: FakeUpstream, answer: Any, found: str) -> None:
+    await guarded(router, **MAIL)
+    upstream.will(answer)
+
+    assert (await heard(router))[:2] == (200, found)
+
+
+async def test_a_transcript_as_text_is_redacted(router: Running, upstream: FakeUpstream) -> None:
+    await guarded(router, **MAIL)
+
+    async def subtitles(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=f"1\n00:00:00,000 --> 00:00:01,000\n{HEARD}\n")
+
+    upstream.will(subtitles)
+
+    status, text, _ = await heard(router, response_format="srt")
+
+    assert (status, text) == (200, "1\n00:00:00,000 --> 00:00:01,000\ncall [EMAIL] now\n")
+
+
+async def test_a_transcript_that_is_blocked_is_refused_and_on_record(router: Running, upstream: FakeUpstream) -> None:
+    await guarded(router, content_filters=[{"pattern": "secret", "action": "block"}])
+    usage = {"type": "tokens", "input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    upstream.will(json_answer({"text": "the secret", "usage": usage}))
+
+    status, text, id = await heard(router)
+
+    assert (status, json.loads(text)["error"]["metadata"]["patterns"]) == (403, ["secret"])
+    assert await booked(router, id) == ("error", "guardrail_blocked", 10 * 10**10, 10, 5)
+
+
+# --- the response cache ----------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_from_the_cache_is_none_where_a_guardrail_has_changed(
+    router: Running, upstream: FakeUpstream
+) -> None:
+    cached = {"X-OpenRouter-Cache": "true"}
+    upstream.will(json_answer(completion("a@example.com")))
+    statuses, texts = [], []
+
+    async def ask() -> None:
+        answer = await router.post(CHAT, asking(), headers=cached)
+        statuses.append(answer.headers["X-OpenRouter-Cache-Status"])
+        texts.append((await answer.json())["choices"][0]["message"]["content"])
+
+    await ask()
+    id = await guarded(router, **MAIL)
+    await ask()
+    await ask()
+    await manage(router, "DELETE", f"/guardrails/{id}")
+    await ask()
+
+    assert statuses == ["MISS", "MISS", "HIT", "MISS"]
+    assert texts == ["a@example.com", "[EMAIL]", "[EMAIL]", "a@example.com"]

@@ -1,6 +1,7 @@
 """Guardrails: what keys may ask and spend, and what is looked for in their content (api.md 14).
 
-Requests are filtered as they come, before anybody else reads them: on all surfaces and lanes. Answers of chats are filtered as events.
+Requests are filtered as they come, before anybody else reads them: on all surfaces and lanes; what plugins add to them behind that.
+Answers of chats are filtered as events, transcripts when they are whole.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import msgspec
 from ...api import Route
 from ...call import Call, Identity, Restriction
 from ...dialects.openai_media import split
-from ...hookspecs import Filter, hookimpl
+from ...hookspecs import Filter, Rewrite, Transform, hookimpl
+from .added import Added
 from .answers import Answer
 from .combined import Book, GuardrailBudgets
-from .content import Filters, Findings, TooSlow, Walk, too_slow
+from .content import REQUEST, Filters, Findings, TooSlow, Walk, too_slow
 from .routes import ROUTES
+from .transcripts import Transcript
 
 if TYPE_CHECKING:
     from ...server import Server
@@ -52,7 +55,7 @@ class Guardrails:
         filters = self._filters(call)
         if filters is None:
             return
-        findings = Findings("request")
+        findings = Findings(REQUEST)
         try:
             walk = Walk(filters, findings)
             call.body = _form(call.body, walk) if call.body.startswith(b"--") else walk.body(call.body)
@@ -65,10 +68,24 @@ class Guardrails:
         findings.refuse()
 
     @hookimpl
+    def router_review(self, call: Call) -> Transform | None:
+        """Redact what plugins add. Raises Forbidden where something in it blocks."""
+        filters = self._filters(call)
+        return None if filters is None else Added(call, filters).review
+
+    @hookimpl
     def router_filter(self, call: Call) -> Filter | None:
         """Redact what a model answers."""
         filters = self._filters(call)
         return Answer(call, filters.answers).events if filters is not None and filters.answers else None
+
+    @hookimpl
+    def router_rewrite(self, call: Call) -> Rewrite | None:
+        """Redact what a model has heard."""
+        if call.dialect.produces != "transcription":
+            return None
+        filters = self._filters(call)
+        return Transcript(call, filters.answers).rewrite if filters is not None and filters.answers else None
 
     # --- helpers ---
 

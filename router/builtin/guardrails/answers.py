@@ -8,8 +8,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ...call import Call
+from ...errors import Forbidden
 from ...events import Event, ReasoningDelta, RefusalDelta, Stop, TextDelta, ToolDelta
-from .content import BUDGET_S, Filter, Findings, Stream, TooSlow, too_slow
+from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, TooSlow, too_slow
 from .patterns import Deadline
 
 
@@ -20,7 +21,9 @@ class Answer:
         self._call = call
         self._filters = filters
         self._deadline = Deadline(BUDGET_S)
-        self._findings = Findings("answer")
+        self._findings = Findings(ANSWER)
+        #: characters that came and did not go on
+        self._kept = 0
         #: by choice: which text is under way, and its last piece
         self._open: dict[int, tuple[Any, Stream, Any]] = {}
 
@@ -30,11 +33,21 @@ class Answer:
             async for event in events:
                 for each in self._one(event):
                     yield each
+        except Forbidden:
+            self._count()
+            raise
         except TooSlow:
-            raise too_slow() from None
+            self._count()
+            raise too_slow(ANSWER) from None
         finally:
             if (entry := self._findings.entry()) is not None:
                 self._call.pipeline.append(entry)
+
+    def _count(self) -> None:
+        """What was kept back is paid for; an upstream that has not come to its end has not said how much it is."""
+        outcome = self._call.outcome
+        if outcome.usage is None or not outcome.usage.output:
+            outcome.output_chars += self._kept
 
     def _one(self, event: Event) -> Iterator[Event]:
         match event:
@@ -62,10 +75,13 @@ class Answer:
             else Stream(self._filters, self._deadline, self._findings, quoted=type(event) is ToolDelta)
         )
         self._open[event.choice] = (key, stream, event)
+        self._kept += len(text)
         out = stream.feed(text)
         if type(event) is ReasoningDelta and (event.signature or event.data):
             # The piece ends with its signature, which fits the text as it was.
             out += stream.end()
+        self._kept = max(0, self._kept - len(out))
+        if type(event) is ReasoningDelta and (event.signature or event.data):
             yield replace(event, text=out, signature=None if stream.changed else event.signature)
         elif type(event) is TextDelta:
             if out:
@@ -80,6 +96,7 @@ class Answer:
         """The rest of the text that is under way."""
         _, stream, last = self._open.pop(choice)
         rest = stream.end()
+        self._kept = max(0, self._kept - len(rest))
         if not rest:
             return
         match last:

@@ -18,6 +18,8 @@ BUDGET_S = 1.0
 REDACTED = "[REDACTED]"
 #: the stronger action comes first
 STRENGTH = ("block", "redact", "flag")
+#: what is looked through. An answer has been paid for
+REQUEST, ADDED, ANSWER = "request", "request with what plugins have added to it", "answer"
 
 
 class Filter(Struct, kw_only=True, frozen=True):
@@ -99,11 +101,13 @@ class Findings:
         names = [name for name, action in self._actions.items() if action == "block"]
         if names:
             shown = ", ".join(name if name in BUILTINS else f"the pattern {name[:80]!r}" for name in names)
-            raise Forbidden(
+            refusal = Forbidden(
                 f"a guardrail of this key blocks the {self.where}: it holds {shown}",
                 code="guardrail_blocked",
                 metadata={"patterns": names},
             )
+            refusal.spent = self.where == ANSWER
+            raise refusal
 
     def entry(self) -> dict[str, Any] | None:
         """For the pipeline of the call; None where nothing was found."""
@@ -119,12 +123,14 @@ class Findings:
         }
 
 
-def too_slow() -> Forbidden:
+def too_slow(where: str = REQUEST) -> Forbidden:
     """The time is over: what was not looked through does not pass."""
-    return Forbidden(
+    refusal = Forbidden(
         f"the content filters of this key's guardrails could not look through all of it within {BUDGET_S:g} s: send less text",
         code="guardrail_blocked",
     )
+    refusal.spent = where == ANSWER
+    return refusal
 
 
 def filtered(
@@ -214,10 +220,10 @@ class Walk:
                     members[name] = self._value(members[name], "user" if name not in ("system", "instructions") else "")
         return msgspec.json.encode(members) if self.changed else body
 
-    def text(self, text: str) -> str:
-        """What a user has written."""
+    def text(self, text: str, role: str = "user") -> str:
+        """What somebody has written."""
         with self._deadline:
-            return self._text(text, "user", quoted=False)
+            return self._text(text, role, quoted=False)
 
     def _value(self, value: Any, role: str, *, quoted: bool = False) -> Any:
         if isinstance(value, str):
@@ -297,4 +303,17 @@ class Stream:
         return new
 
 
-__all__ = ["Filter", "Filters", "Findings", "Stream", "TooSlow", "Walk", "filtered", "filters_of", "too_slow"]
+__all__ = [
+    "ADDED",
+    "ANSWER",
+    "REQUEST",
+    "Filter",
+    "Filters",
+    "Findings",
+    "Stream",
+    "TooSlow",
+    "Walk",
+    "filtered",
+    "filters_of",
+    "too_slow",
+]

@@ -9,9 +9,9 @@ back only cools its circuit until then: the upstream is alive.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 
-from .call import Attempt, Candidate, Endpoint
+from .call import Attempt, Candidate, Credential, Endpoint
 from .errors import UpstreamBusy, UpstreamUnauthorized
 from .statistics import Statistics
 from .windows import Window
@@ -203,15 +203,20 @@ class Health:
         """An attempt ended without a verdict (the client left)."""
         self.circuit(candidate).probing = False
 
-    def circuits(self, endpoint: Endpoint) -> list[Circuit]:
-        """The circuits of an endpoint, one for each of its credentials that was used."""
+    def circuits(self, endpoint: Endpoint, credentials: Iterable[Credential]) -> list[Circuit]:
+        """The circuits of an endpoint, one for each of these credentials that was used."""
         slug, model = endpoint.provider.slug, endpoint.model.id
-        keys = ((slug, model, credential.label) for credential in endpoint.provider.credentials)
+        keys = ((slug, model, credential.label) for credential in credentials)
         return [circuit for key in keys if (circuit := self._circuits.get(key)) is not None]
 
-    def provider(self, slug: str) -> list[Circuit]:
-        """All circuits of one provider."""
-        return [circuit for (owner, _, _), circuit in self._circuits.items() if owner == slug]
+    def provider(self, slug: str, credentials: Iterable[Credential] | None = None) -> list[Circuit]:
+        """All circuits of one provider, or those of these credentials."""
+        labels = None if credentials is None else {each.label for each in credentials}
+        return [
+            circuit
+            for (owner, _, label), circuit in self._circuits.items()
+            if owner == slug and (labels is None or label in labels)
+        ]
 
     def reset(self) -> None:
         """Forget refused credentials (a reload may have brought new ones)."""

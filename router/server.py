@@ -255,6 +255,12 @@ class Server:
         time: who brings others empties `table.pools`."""
         return [each for group in self.plugins.hook.router_credentials(endpoint=endpoint) for each in group]
 
+    def usable(self, endpoint: Endpoint, call: Call) -> list[Credential]:
+        """What a call could be asked with there: the configured ones, or where there are none those that plugins bring for it."""
+        return endpoint.provider.credentials or [
+            each for each in self.credentials(endpoint) if each.serves is None or each.serves(call)
+        ]
+
     # --- calls of our own ---
 
     async def ask(

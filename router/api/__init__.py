@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from msgspec import Struct, field
 
-from ..call import TRACE_HEADERS, Identity, encode_json
+from ..call import TRACE_HEADERS, Call, Identity, encode_json
 from ..store.audit import Change
 
 if TYPE_CHECKING:
@@ -40,6 +40,23 @@ class Request(Struct, kw_only=True):
         """Who calls, on a route that needs a key."""
         assert self.identity is not None
         return self.identity
+
+    @property
+    def call(self) -> Call:
+        """The request as a call, for what depends on who makes it."""
+        server, http = self.server, self.http
+        call = Call(
+            dialect=server.dialects[0],
+            body=b"",
+            headers=http.headers,
+            path=http.match_info,
+            presented=None,
+            started_s=server.clock.monotonic(),
+            operation="api",
+            asked_path=http.path,
+        )
+        call.server, call.identity = server, self.identity
+        return call
 
     def change(self, action: str, target: str, **detail: Any) -> Change:
         """What this request changes, for the record (`store.audit`)."""

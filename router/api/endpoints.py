@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..call import Endpoint
+from ..call import Call, Endpoint
 from ..planning import Entry
 from ..prices import Price
 from ..statistics import DAY_S, PERCENTILES, SHOWN_S
@@ -34,7 +34,7 @@ async def of_model(request: Request) -> dict[str, Any]:
             "created": model.created,
             "description": model.description,
             "architecture": architecture(model),
-            "endpoints": await _described(request.server, [entry], lambda endpoint: True),
+            "endpoints": await _described(request, [entry], lambda endpoint: True),
         }
     }
 
@@ -51,12 +51,12 @@ def found(request: Request, id: str) -> Entry:
 
 async def every(request: Request) -> dict[str, Any]:
     """All endpoints of all models."""
-    return {"data": await _described(request.server, await _entries(request), lambda endpoint: True)}
+    return {"data": await _described(request, await _entries(request), lambda endpoint: True)}
 
 
 async def private(request: Request) -> dict[str, Any]:
     """Those of providers that keep nothing."""
-    return {"data": await _described(request.server, await _entries(request), lambda endpoint: endpoint.zdr)}
+    return {"data": await _described(request, await _entries(request), lambda endpoint: endpoint.zdr)}
 
 
 async def _entries(request: Request) -> list[Entry]:
@@ -64,19 +64,20 @@ async def _entries(request: Request) -> list[Entry]:
 
 
 async def _described(
-    server: Server, entries: Iterable[Entry], wanted: Callable[[Endpoint], bool]
+    request: Request, entries: Iterable[Entry], wanted: Callable[[Endpoint], bool]
 ) -> list[dict[str, Any]]:
+    server, call = request.server, request.call
     described: list[dict[str, Any]] = []
     for entry in entries:
         for endpoint in entry.endpoints:
             if wanted(endpoint):
-                described.append(described_endpoint(server, entry, endpoint))
+                described.append(described_endpoint(server, entry, endpoint, call))
                 if not len(described) % AT_ONCE:
                     await asyncio.sleep(0)
     return described
 
 
-def described_endpoint(server: Server, entry: Entry, endpoint: Endpoint) -> dict[str, Any]:
+def described_endpoint(server: Server, entry: Entry, endpoint: Endpoint, call: Call) -> dict[str, Any]:
     """The public form of an endpoint: facts, and what was measured. Latencies are milliseconds, uptimes percent."""
     model, name = endpoint.model, entry.model.name or entry.id
     statistics = server.health.statistics
@@ -95,7 +96,7 @@ def described_endpoint(server: Server, entry: Entry, endpoint: Endpoint) -> dict
         "max_completion_tokens": model.max_output or None,
         "max_prompt_tokens": model.context_length or None,
         "quantization": endpoint.quantization,
-        "status": status(server, endpoint),
+        "status": status(server, endpoint, call),
         "pricing": pricing(endpoint.price),
         "supported_parameters": model.parameters,
         "supports_tool_choice": _tool_choice(model.parameters),
@@ -112,15 +113,15 @@ def described_endpoint(server: Server, entry: Entry, endpoint: Endpoint) -> dict
     }
 
 
-def status(server: Server, endpoint: Endpoint) -> int:
-    """How an endpoint does, over all credentials that it could be asked with; those that were never used are taken for good."""
-    credentials = endpoint.provider.credentials
+def status(server: Server, endpoint: Endpoint, call: Call) -> int:
+    """How an endpoint does, over all credentials that this call could be asked with there; those never used are taken for good."""
+    credentials = server.usable(endpoint, call)
     if server.table.gone(endpoint):
         return REMOVED
     if not credentials:
         return NO_CREDENTIAL
     now = server.clock.monotonic()
-    circuits = server.health.circuits(endpoint)
+    circuits = server.health.circuits(endpoint, credentials)
     usable = len(credentials) - sum(not circuit.allows(now) for circuit in circuits)
     if usable <= 0:
         return DISABLED if all(circuit.disabled for circuit in circuits) else COOLING

@@ -42,7 +42,7 @@ async def count(request: Request) -> dict[str, Any]:
 
 async def of_user(request: Request) -> dict[str, Any]:
     """The models that this key may ask now: its restrictions allow an endpoint that is not down."""
-    server, http, caller = request.server, request.http, request.caller
+    server, http, caller, call = request.server, request.http, request.caller, request.call
 
     restrictions = server.plugins.hook.router_restrict(identity=caller)
 
@@ -50,7 +50,7 @@ async def of_user(request: Request) -> dict[str, Any]:
         return any(
             caller.excludes(endpoint) is None
             and all(each.excludes(endpoint) is None for each in restrictions)
-            and status(server, endpoint) in (OK, DEGRADED)
+            and status(server, endpoint, call) in (OK, DEGRADED)
             for endpoint in row.entry.endpoints
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..call import Credential
 from ..provider import Provider
 from . import Request, Route, shapes
 
@@ -21,15 +22,26 @@ async def listed(request: Request) -> dict[str, Any]:
 
 
 def status(request: Request, provider: Provider) -> str:
-    """ok, degraded (a circuit is open), down (all are), no_credentials."""
-    if not provider.credentials:
+    """ok, degraded (a circuit is open), down (all are), no_credentials: with what whoever asks could be served with."""
+    server = request.server
+    credentials = provider.credentials or _brought(request, provider)
+    if not credentials:
         return "no_credentials"
-    now = request.server.clock.monotonic()
-    circuits = request.server.health.provider(provider.slug)
+    now = server.clock.monotonic()
+    circuits = server.health.provider(provider.slug, credentials)
     shut = [circuit for circuit in circuits if not circuit.allows(now)]
     if not shut:
         return "ok"
     return "down" if len(shut) == len(circuits) else "degraded"
+
+
+def _brought(request: Request, provider: Provider) -> list[Credential]:
+    """The credentials that plugins bring for whoever asks, at the first model for which there are some."""
+    server, call = request.server, request.call
+    endpoints = (
+        each for entry in server.table.entries.values() for each in entry.endpoints if each.provider is provider
+    )
+    return next((found for each in endpoints if (found := server.usable(each, call))), [])
 
 
 def _row(request: Request, provider: Provider, models: int) -> dict[str, Any]:

@@ -106,6 +106,29 @@ async def test_a_clients_key_is_used_recorded_and_not_charged(begin: Begin, upst
     assert told["byok_usage"] == row["upstream_inference_cost"]
 
 
+async def test_a_provider_that_only_has_a_clients_key_is_there_for_that_client(
+    begin: Begin, upstream: FakeUpstream
+) -> None:
+    router = await begin(ours="")
+    keyed(upstream, OTHER)
+    plain, another = await router.server.keys.create("another")
+    mine = router.server.keys.find(router.key)
+    assert mine is not None
+
+    async def told(key: str | None = None) -> tuple[str, int, int]:
+        (provider,) = (await (await router.get("/v1/providers", key=key)).json())["data"]
+        (endpoint,) = (await (await router.get("/v1/models/test/m/endpoints", key=key)).json())["data"]["endpoints"]
+        models = (await (await router.get("/v1/models/user", key=key)).json())["data"]
+        return provider["status"], endpoint["status"], len([each for each in models if each["id"] == "test/m"])
+
+    assert await told() == ("no_credentials", -5, 0)
+    await bring(router, OWN, allowed_api_key_hashes=[mine.hash])
+    assert (await told(), await told(plain)) == (("ok", 0, 1), ("no_credentials", -5, 0))
+    await bring(router, OTHER, allowed_api_key_hashes=[another.hash])
+    assert (await router.post(CHAT, ASK, key=plain)).status == 502
+    assert (await told(), await told(plain)) == (("ok", 0, 1), ("down", -3, 0))
+
+
 async def test_prioritised_keys_then_configured_ones_then_fallbacks(begin: Begin, upstream: FakeUpstream) -> None:
     router = await begin()
     keyed(upstream, OWN, OTHER, "ours", status=500)

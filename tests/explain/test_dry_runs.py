@@ -246,7 +246,7 @@ async def test_long_data_and_credentials_are_left_out(router: Running) -> None:
 async def test_an_open_circuit_shows(router: Running) -> None:
     await router.post(CHAT, ASK | {"provider": {"only": ["one"]}})
     candidate = router.server.table.entries["acme/chat"].endpoints[1]
-    circuit = router.server.health.circuits(candidate)[0]
+    circuit = router.server.health.circuits(candidate, candidate.provider.credentials)[0]
     circuit.open_until = router.server.clock.monotonic() + 60
     router.server.health._uneasy[("one", "m", "1")] = 0
 

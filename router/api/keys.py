@@ -88,13 +88,14 @@ class KeyRotated(Struct):
 
 async def listed(request: Request, query: Which) -> KeyList:
     """A part of the keys, newest first; those that are disabled only where they are asked for."""
+    workspace = request.server.workspaces.find(query.workspace_id) if query.workspace_id else None
     page = await request.server.keys.page(
         query.limit or query.page_size or DEFAULT_KEYS,
         offset=query.offset or 0,
         after=query.page_token or None,
         include_disabled=query.include_disabled,
         include_expired=query.include_expired,
-        workspace_id=query.workspace_id or None,
+        workspace_id=workspace.id if workspace is not None else query.workspace_id or None,
     )
     return KeyList([shown(request, each) for each in page.keys], page.total, page.next)
 

@@ -19,7 +19,8 @@ def unix_of(text: str) -> float:
     """Unix seconds of an ISO date (its beginning) or date-time; UTC where it names no zone. Raises ValueError."""
     try:
         found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        # astimezone: what lies beyond the calendar in UTC could never be printed again
+        return (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text[:50]!r} is no ISO date or date-time, such as 2027-01-31 or 2027-01-31T12:00Z"

@@ -263,7 +263,12 @@ class Keys:
     async def show(self, reference: str) -> Identity:
         """The live key with this hash, id, name or label. Raises NotFound, and Conflict where a label fits several."""
         found = await self._database.all(f"{_SELECT} WHERE ? IN (hash, id, name, label) AND {_LIVE}", (reference,))
-        exact = [row for row in found if reference in (row[0], row[1], row[2])] or found
+        # what a key is comes before what it is called: nobody hides one behind another with its hash for a name
+        exact = (
+            [row for row in found if reference in (row[0], row[1])]
+            or [row for row in found if reference == row[2]]
+            or found
+        )
         if not exact:
             raise NotFound(f"there is no key {reference[:100]!r}; `router keys list` shows what there is")
         if len(exact) > 1:
@@ -310,6 +315,8 @@ class Keys:
         name = settings.get("name", "-")
         if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
             raise BadRequest(f"the name of a key has 1 to {LONGEST_NAME} printable characters", param="name")
+        if not (settings.get("own_label") or "-").isprintable():
+            raise BadRequest("the label of a key has printable characters only", param="label")
         if wrong := settings.get("scopes", frozenset()) - scopes_of(management=management):
             kind, may = ("a management", "manage") if management else ("an inference", "make calls and read")
             raise BadRequest(f"{kind} key can only {may}: it cannot have the scope {min(wrong)!r}", param="scopes")

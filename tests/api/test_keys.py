@@ -153,6 +153,8 @@ async def test_forms_of_limits(router: Running, settings: dict[str, Any], limits
         ({"expires_at": "2001-01-01"}, "expires_at"),
         ({"expires_at": "soon"}, "expires_at"),
         ({"expires_at": 4_000_000_000}, "expires_at"),
+        ({"expires_at": "9999-12-31T23:59-12:00"}, "expires_at"),
+        ({"label": "a\x1b[2J"}, "label"),
         ({"scopes": ["everything"]}, "scopes"),
         ({"scopes": ["keys:manage"]}, "scopes"),
         ({"scopes": ["inference"], "key_type": "management"}, "scopes"),
@@ -234,9 +236,11 @@ async def test_keys_of_a_workspace(router: Running) -> None:
     await made(router, workspace_id=id)
 
     own = await ask(router, "GET", f"/api/v1/keys?workspace_id={id}")
+    by_slug = await ask(router, "GET", "/api/v1/keys?workspace_id=w")
     default = await ask(router, "GET", "/api/v1/keys?workspace_id=default")
 
     assert [each["name"] for each in own["data"]] == ["new"]
+    assert by_slug == own
     assert default["total_count"] == 2
 
 
@@ -313,6 +317,15 @@ async def test_a_key_is_taken_away(router: Running, path: str) -> None:
     assert gone == {"deleted": True, "data": {"deleted": True}}
     assert await called(router, new["key"]) == 401
     await ask(router, "DELETE", path, status=404)
+
+
+async def test_a_key_that_is_called_like_the_hash_of_another_does_not_stand_before_it(router: Running) -> None:
+    new = await made(router)
+    other = await made(router, name=new["hash"])
+
+    await ask(router, "DELETE", f"/api/v1/keys/{new['hash']}")
+
+    assert [await called(router, key) for key in (new["key"], other["key"])] == [401, 200]
 
 
 async def test_a_key_gets_a_new_secret_with_the_same_settings(router: Running) -> None:

@@ -668,9 +668,42 @@ CLAIMS = (
     "CREATE INDEX audit_claim ON audit (claim) WHERE claim IS NOT NULL",
 )
 
+#: webhooks of some keys hear of all secrets that these ever had, and those of a workspace of its keys only
+WEBHOOKS_OF_KEYS = (
+    "DROP TRIGGER generation_tells",
+    """
+    CREATE TRIGGER generation_tells AFTER INSERT ON generation WHEN EXISTS (SELECT 1 FROM webhook WHERE enabled = 1)
+    BEGIN
+        INSERT INTO webhook_event (id, webhook_id, type, subject, created_unix)
+        SELECT 'evt_' || lower(hex(randomblob(12))), webhook.id,
+            CASE new.status WHEN 'ok' THEN 'generation.completed' ELSE 'generation.failed' END, new.id, new.created_unix
+        FROM webhook
+        WHERE enabled = 1
+            AND instr(events, CASE new.status WHEN 'ok' THEN '"generation.completed"' ELSE '"generation.failed"' END)
+            AND (
+                api_key_hashes IS NULL
+                OR instr(api_key_hashes, '"' || new.key_hash || '"')
+                OR EXISTS (
+                    SELECT 1 FROM key AS caller JOIN key AS named ON named.id = caller.id
+                    WHERE caller.hash = new.key_hash AND instr(webhook.api_key_hashes, '"' || named.hash || '"')
+                )
+            )
+            AND (
+                webhook.workspace_id IS NULL
+                OR webhook.workspace_id
+                    = coalesce((SELECT key.workspace_id FROM key WHERE key.hash = new.key_hash), 'default')
+            );
+    END
+    """,
+)
+
 CORE = [
     Migration("core", number, runs(statements))
     for number, statements in enumerate(
-        (FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN, CLAIMS), 1
+        (
+            *(FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN, CLAIMS),
+            WEBHOOKS_OF_KEYS,
+        ),
+        1,
     )
 ]

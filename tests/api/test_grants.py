@@ -222,6 +222,8 @@ async def test_who_tries_codes_is_slowed_down(router: Running) -> None:
         ("http://[::1]:9", "[::1]:9"),
         ("http://app.example", None),
         ("https://app.example:8443", None),
+        ("https://[2001:db8::1]:3000/back", "[2001:db8::1]:3000"),
+        ("https://[2001:db8::1]:8443", None),
         ("https://app.example:x", None),
         ("https://user@app.example", None),
         ("https://app.example#x", None),

@@ -147,6 +147,27 @@ async def test_events_of_some_keys_only(begin: Begin, receiver: FakeUpstream) ->
 
     assert [data["key_hash"] for _, data in heard(receiver)] == [other.hash]
 
+    receiver.asked.clear()
+    rotated, new = await router.server.keys.rotate(other.hash)
+    await router.post(CHAT, ASK, key=rotated)
+    await until(lambda: receiver.asked)
+
+    assert [data["key_hash"] for _, data in heard(receiver)] == [new.hash]
+
+
+async def test_events_of_a_workspace_only(begin: Begin, receiver: FakeUpstream) -> None:
+    router = await begin()
+    await router.post("/v1/workspaces", {"name": "W"}, key=router.management)
+    answer = await router.post("/v1/keys", {"name": "in it", "workspace_id": "w"}, key=router.management)
+    inside = await answer.json()
+    await endpoint(router, receiver, workspace_id="w")
+
+    await router.post(CHAT, ASK)
+    await router.post(CHAT, ASK, key=inside["key"])
+    await until(lambda: receiver.asked)
+
+    assert [data["key_hash"] for _, data in heard(receiver)] == [inside["hash"]]
+
 
 async def test_a_limit_that_is_used_up_is_told_once(begin: Begin, receiver: FakeUpstream) -> None:
     router = await begin()
@@ -367,6 +388,9 @@ async def test_both_layouts_make_the_same(begin: Begin, receiver: FakeUpstream) 
         {"url": "https://example.com", "type": "langfuse"},
         {"url": "https://example.com", "privacy_mode": False},
         {"url": "https://example.com", "api_key_hashes": []},
+        {"url": "https://example.com", "api_key_hashes": ["a" * 64]},
+        {"url": "https://example.com", "workspace_id": "nowhere"},
+        {"url": "https://exam ple.com"},
     ],
 )
 async def test_what_makes_no_sense_is_refused(begin: Begin, body: dict[str, Any]) -> None:

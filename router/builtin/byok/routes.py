@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...api import Request, Route
+from ...api.keys import lies_in_what_is_there
 from ...api.moments import moment
 from ...api.typed import given
 from ...errors import BadRequest
@@ -183,8 +184,13 @@ def label_of(secret: str) -> str:
 
 def _settings(request: Request, body: ByokSettings) -> dict[str, Any]:
     """The members of a ByokKey that this sets, but for the key. Raises BadRequest."""
+    if isinstance(body.key, str) and not (body.key.isprintable() and body.key == body.key.strip()):
+        raise BadRequest(
+            "key: it has white space around it or control characters in it, which no request could carry", param="key"
+        )
     named = {name: value for name, value in given(body).items() if name not in ("key", "provider")}
     settings = {name: CLEARED.get(name) if value is None else value for name, value in named.items()}
+    lies_in_what_is_there(request, settings)
     hashes = settings.get("allowed_api_key_hashes")
     if hashes is not None and not hashes:
         raise BadRequest(

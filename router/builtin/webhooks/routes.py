@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from yarl import URL
 
 from ...api import Request, Route
+from ...api.keys import lies_in_what_is_there
 from ...api.moments import moment
 from ...api.typed import given
 from ...errors import BadRequest, Conflict
@@ -68,7 +69,7 @@ class WebhookSettings(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewWebhook(WebhookSettings, kw_only=True, forbid_unknown_fields=True):
-    """A new endpoint; without `events` it is told all of them."""
+    """A new endpoint; without `events` it is told all of them, without `workspace_id` of calls in all workspaces."""
 
     workspace_id: Text | UnsetType | None = UNSET
 
@@ -289,12 +290,20 @@ def _settings(request: Request, body: WebhookSettings) -> dict[str, Any]:
         raise BadRequest("url and config.url differ; they are the same, so give one", param="url")
     if "url" in named:
         _check_url(request, named["url"])
+    lies_in_what_is_there(request, named)
+    for hash in named.get("api_key_hashes") or ():
+        if request.server.keys.get(hash) is None:
+            raise BadRequest(
+                f"api_key_hashes: there is no key {hash}; GET /keys lists what there is", param="api_key_hashes"
+            )
     return named
 
 
 def _check_url(request: Request, text: str) -> None:
     """Raises BadRequest."""
     private = request.server.settings.fetch.allow_private
+    if not text.isprintable() or " " in text:
+        raise BadRequest("url: this is no URL", param="url")
     try:
         url = URL(text)
         refuse_private(url, allow_private=private)

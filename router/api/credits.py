@@ -177,8 +177,8 @@ def _transaction(entry: Entry, *, sees_balance: bool) -> Transaction:
 # --- grants ----------------------------------------------------------------------------------------------------------
 
 
-class NewGrant(Struct):
-    """`amount` in USD. The same `idempotency_key` is booked once."""
+class NewGrant(Struct, forbid_unknown_fields=True):
+    """`amount` in USD. The same `idempotency_key` is booked once: a member that nobody knows may be one spelled wrong."""
 
     amount: Annotated[float, Meta(gt=0, le=MOST_GRANTED)]
     description: Annotated[str, Meta(max_length=500)] | None = None

@@ -133,7 +133,9 @@ def _destination(url: str) -> tuple[str, str]:
     except ValueError:
         raise wrong from None
     local = host in LOCAL
-    if "@" in parts.netloc or not (local or re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*", host)):
+    if "@" in parts.netloc or not (
+        local or re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*", host)
+    ):
         raise wrong
     if not local and (parts.scheme != "https" or port not in PORTS):
         raise wrong

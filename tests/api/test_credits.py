@@ -177,6 +177,7 @@ async def test_the_same_idempotency_key_books_once(begin: Start) -> None:
         ({"amount": 1, "description": 7}, "description"),
         ({"amount": 1, "description": "x" * 501}, "description"),
         ({"amount": 1, "idempotency_key": ""}, "idempotency_key"),
+        ({"amount": 1, "idempotencykey": "k"}, "idempotencykey"),
     ],
 )
 async def test_a_grant_that_is_none_is_told(begin: Start, body: Any, param: str) -> None:

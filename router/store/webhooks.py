@@ -93,10 +93,13 @@ class Webhooks:
     async def reload(self) -> None:
         """Read them again."""
         async with self._turn:
-            rows = await self._database.all(
-                f"SELECT {_NAMES} FROM webhook ORDER BY created_unix DESC, id"  # noqa: S608 - our own names
-            )
-            self._known = {each.id: each for each in map(_webhook, rows)}
+            await self._read()
+
+    async def _read(self) -> None:
+        rows = await self._database.all(
+            f"SELECT {_NAMES} FROM webhook ORDER BY created_unix DESC, id"  # noqa: S608 - our own names
+        )
+        self._known = {each.id: each for each in map(_webhook, rows)}
 
     def all(self) -> list[Webhook]:
         """The newest first."""
@@ -119,17 +122,19 @@ class Webhooks:
 
     async def put(self, webhook: Webhook, change: Change) -> None:
         """Write a new one, or one anew."""
-        await self._database.write((_INSERT, _row(webhook)), recorded(change))
-        await self.reload()
+        async with self._turn:
+            await self._database.write((_INSERT, _row(webhook)), recorded(change))
+            await self._read()
 
     async def delete(self, webhook: Webhook, change: Change) -> None:
         """Take it away, with what it was still to be told."""
-        await self._database.write(
-            ("DELETE FROM webhook_event WHERE webhook_id = ?", (webhook.id,)),
-            ("DELETE FROM webhook WHERE id = ?", (webhook.id,)),
-            recorded(change),
-        )
-        await self.reload()
+        async with self._turn:
+            await self._database.write(
+                ("DELETE FROM webhook_event WHERE webhook_id = ?", (webhook.id,)),
+                ("DELETE FROM webhook WHERE id = ?", (webhook.id,)),
+                recorded(change),
+            )
+            await self._read()
 
     # --- the outbox ---
 
@@ -177,6 +182,13 @@ class Webhooks:
     async def _noted(
         self, id: str, statement: tuple[str, Sequence[Any]] | None, *, status: int | None, error: str | None = None
     ) -> Webhook | None:
+        # in turn with reading and changes: none of them may put back what another has just written
+        async with self._turn:
+            return await self._note(id, statement, status=status, error=error)
+
+    async def _note(
+        self, id: str, statement: tuple[str, Sequence[Any]] | None, *, status: int | None, error: str | None = None
+    ) -> Webhook | None:
         old, now = self._known.get(id), self._wall()
         if old is None:
             return None
@@ -195,9 +207,8 @@ class Webhooks:
         setting = ", ".join(f"{name} = ?" for name in values)
         update = (f"UPDATE webhook SET {setting} WHERE id = ?", (*values.values(), id))  # noqa: S608 - our own names
         await self._database.write(*([update] if statement is None else [statement, update]))
-        if self._known.get(id) is old:
-            self._known[id] = msgspec.structs.replace(old, **values)
-        return self._known.get(id)
+        self._known[id] = msgspec.structs.replace(old, **values)
+        return self._known[id]
 
     async def tell(self, type: str, subject: str, token: str, data: dict[str, Any] | None) -> None:
         """Something has this state now: tell who wants to know, once for each state. Without `data` it is only kept in mind."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from router.builtin import DEFAULT_PLUGINS, webhooks
@@ -273,6 +274,23 @@ async def test_a_clock_that_goes_back_makes_nobody_wait(
     await until(lambda: len(receiver.asked) == 2)
 
 
+async def test_who_is_disabled_while_it_is_told_something_stays_so(
+    begin: Begin, receiver: FakeUpstream, made: list[webhooks.Webhooks]
+) -> None:
+    router = await begin()
+    id, _ = await endpoint(router, receiver)
+    store = made[0].store
+    disabled = msgspec.structs.replace(store.one(id), enabled=False)
+
+    await asyncio.gather(
+        store.put(disabled, Change(action="webhook.update", target=id)), store.refused(id, 500, "it answered 500")
+    )
+
+    assert (store.one(id).enabled, store.one(id).failures) == (False, 1)
+    await store.reload()
+    assert (store.one(id).enabled, store.one(id).failures) == (False, 1)
+
+
 async def test_what_waits_is_on_disk(begin: Begin, receiver: FakeUpstream, made: list[webhooks.Webhooks]) -> None:
     router = await begin()
     await endpoint(router, receiver)
@@ -361,12 +379,18 @@ async def test_both_layouts_make_the_same(begin: Begin, receiver: FakeUpstream) 
     router = await begin()
     path = "/api/v1/observability/destinations"
     body = {"type": "webhook", "name": "As OpenRouter has it", "config": {"url": receiver.url}}
+    sent_unasked = ("privacy_mode", "broadcast_generation_cost", "broadcast_generation_request_context")
+    body |= dict.fromkeys(
+        (*sent_unasked, "broadcast_generation_cost_allocation", "broadcast_generation_identity"), False
+    )
+    body |= {"sampling_rate": 1.0, "regions": ["global"]}
 
     made = await router.post(path, body, key=router.management)
     assert made.status == 201
     data = (await made.json())["data"]
 
     assert data["config"] == {"url": receiver.url, "method": "POST"}
+    assert data["privacy_mode"] is True
     assert await look(router, data["id"]) == data
     listed = await (await router.get(path, key=router.management)).json()
     assert listed == {"data": [data], "total_count": 1}
@@ -386,7 +410,8 @@ async def test_both_layouts_make_the_same(begin: Begin, receiver: FakeUpstream) 
         {"url": "https://example.com", "events": ["everything"]},
         {"url": "https://example.com", "config": {"url": "https://example.org"}},
         {"url": "https://example.com", "type": "langfuse"},
-        {"url": "https://example.com", "privacy_mode": False},
+        {"url": "https://example.com", "sampling_rate": 0.5},
+        {"url": "https://example.com", "regions": ["europe"]},
         {"url": "https://example.com", "api_key_hashes": []},
         {"url": "https://example.com", "api_key_hashes": ["a" * 64]},
         {"url": "https://example.com", "workspace_id": "nowhere"},

@@ -31,6 +31,18 @@ EVENTS = (
     "batch.completed",
 )
 MOST = 100
+#: members of OpenRouter's destinations that are taken and change nothing
+WITHOUT_EFFECT = (
+    "type",
+    "privacy_mode",
+    "sampling_rate",
+    "filter_rules",
+    "regions",
+    "broadcast_generation_cost",
+    "broadcast_generation_cost_allocation",
+    "broadcast_generation_identity",
+    "broadcast_generation_request_context",
+)
 MANAGE = "config:manage"
 
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -54,7 +66,8 @@ class WebhookConfig(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class WebhookSettings(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a change names. `config.url` is the same as `url`. What is said in calls is never told: `privacy_mode` can only be true."""
+    """What a change names. `config.url` is the same as `url`. OpenRouter's clients say more, which changes nothing here: what is told
+    of a call is always the same, and never what was said in it (`privacy_mode` is shown as true)."""
 
     url: Url | UnsetType = UNSET
     config: WebhookConfig | UnsetType = UNSET
@@ -63,9 +76,14 @@ class WebhookSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     events: Annotated[list[Event], Meta(min_length=1, max_length=20)] | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     api_key_hashes: Hashes | UnsetType | None = UNSET
-    privacy_mode: Literal[True] | UnsetType = UNSET
-    sampling_rate: Literal[1] | UnsetType = UNSET
+    privacy_mode: bool | UnsetType = UNSET
+    sampling_rate: Annotated[float, Meta(ge=1, le=1)] | UnsetType = UNSET
     filter_rules: UnsetType | None = UNSET
+    regions: Annotated[list[Literal["global"]], Meta(min_length=1)] | UnsetType = UNSET
+    broadcast_generation_cost: bool | UnsetType = UNSET
+    broadcast_generation_cost_allocation: bool | UnsetType = UNSET
+    broadcast_generation_identity: bool | UnsetType = UNSET
+    broadcast_generation_request_context: bool | UnsetType = UNSET
 
 
 class NewWebhook(WebhookSettings, kw_only=True, forbid_unknown_fields=True):
@@ -284,7 +302,7 @@ def _settings(request: Request, body: WebhookSettings) -> dict[str, Any]:
     """The members of a Webhook that this sets. Raises BadRequest."""
     named = dict(given(body))
     config = named.pop("config", None)
-    for name in ("type", "privacy_mode", "sampling_rate", "filter_rules"):
+    for name in WITHOUT_EFFECT:
         named.pop(name, None)
     if config is not None and isinstance(config.url, str) and named.setdefault("url", config.url) != config.url:
         raise BadRequest("url and config.url differ; they are the same, so give one", param="url")

@@ -44,6 +44,8 @@ REQUEST_ID = web.RequestKey("request_id", str)
 #: a body must arrive within so many seconds plus its size at this rate (bytes per second)
 BODY_S = 30.0
 SLOWEST_BODY = 64 * 1024
+#: bytes of a body from somebody who has shown no key
+LARGEST_UNASKED = 1024 * 1024
 #: paths of our own API that end as those of a client's API do
 OURS = re.compile(r"(/api)?/v1/presets/")
 
@@ -75,8 +77,9 @@ def _add(app: web.Application, method: str, path: str, handler: Callable[[web.Re
             app.router.add_route("HEAD", each, handler)
 
 
-def _max_body(server: Server) -> int:
-    return int(server.settings.server.max_body_mb * 1024 * 1024)
+def _max_body(server: Server, *, public: bool = False) -> int:
+    most = int(server.settings.server.max_body_mb * 1024 * 1024)
+    return min(most, LARGEST_UNASKED) if public else most
 
 
 def _generation_handler(
@@ -150,9 +153,10 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
         raw = b""
         if wanted.body is not None:
             # Clients put any Content-Type on no body at all.
-            raw = await read_body(request, _max_body(server)) if request.body_exists else b""
+            most = _max_body(server, public=route.scope == "public")
+            raw = await read_body(request, most) if request.body_exists else b""
             arguments["body"] = typed.body_of(raw, wanted.body)
-        asked = Request(server=server, http=request, id=request_id(request), identity=identity)
+        asked = Request(server=server, http=request, id=request_id(request), raw=raw, identity=identity)
 
         async def respond() -> web.StreamResponse:
             value = await route.handler(asked, **arguments)
@@ -254,7 +258,7 @@ async def read_body(request: web.Request, limit: int, *, form: bool = False) -> 
         raise UnsupportedMediaType(f"Content-Encoding must be gzip or deflate, not {encoding[:50]}")
     size = request.content_length or 0
     if size > limit:
-        raise PayloadTooLarge(f"the body has {size} bytes, at most {limit} are taken (server.max_body_mb)")
+        raise PayloadTooLarge(f"the body has {size} bytes, at most {limit} are taken{_setting(limit)}")
     if request.content.is_eof():  # it came with the head, as most do: nothing to wait for
         return await _read(request, limit)
     seconds = BODY_S + max(size, limit if request.content_length is None else 0) / SLOWEST_BODY
@@ -267,11 +271,16 @@ async def read_body(request: web.Request, limit: int, *, form: bool = False) -> 
 
 async def _read(request: web.Request, limit: int) -> bytes:
     try:
-        return await request.read()
+        return await (request if limit == request.client_max_size else request.clone(client_max_size=limit)).read()
     except web.HTTPRequestEntityTooLarge:
-        raise PayloadTooLarge(f"the body is larger than {limit} bytes (server.max_body_mb)") from None
+        raise PayloadTooLarge(f"the body is larger than {limit} bytes{_setting(limit)}") from None
     except (web.RequestPayloadError, HttpProcessingError, ValueError, EOFError) as error:
         raise BadRequest("the body cannot be read; is Content-Encoding right?") from error
+
+
+def _setting(limit: int) -> str:
+    """What would have to be changed for a larger body."""
+    return "" if limit == LARGEST_UNASKED else " (server.max_body_mb)"
 
 
 def _is_json(kind: str) -> bool:

@@ -297,6 +297,7 @@ async def test_a_head_and_a_slash_are_the_same_route(app: web.Application) -> No
         assert name.endswith("/") or takes_slashes or (slashed is not None and slashed.handler is route.handler), name
 
 
+@pytest.mark.timeout(150)  # some thousand requests, on a machine that may be busy
 async def test_who_may_ask_each_route(start: Start) -> None:
     """By asking: without a key, with a key of each kind for each scope that it can have, and with those that have them all."""
     router = await start(providers=ECHO)

@@ -24,11 +24,12 @@ PREFIXES = ("/v1", "/api/v1")
 
 
 class Request(Struct, kw_only=True):
-    """What a handler gets. `identity` is None on public routes only."""
+    """What a handler gets. `identity` is None on public routes only; `raw` is the body of those that take one as JSON."""
 
     server: Server
     http: web.Request
     id: str = ""
+    raw: bytes = b""
     identity: Identity | None = None
     #: set by a handler whose success is not always that of its route
     status: int | None = None

@@ -216,7 +216,7 @@ async def make_key_or_exchange(request: Request, body: NewKeyOrCode) -> KeyMade 
         )
     request.identity = await request.server.identify(request.http, MANAGE)
     request.status = 201
-    return await create(request, typed.body_of(await request.http.read(), NewKey))
+    return await create(request, typed.body_of(request.raw, NewKey))
 
 
 def _valid(code: Code | None, body: Exchange, now: float) -> Code:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import tracemalloc
 import zlib
@@ -163,6 +164,20 @@ async def test_the_largest_body(router: Running, in_chunks: bool, size: int, sta
         if status == 413:
             error = await openai_error(answer, "payload_too_large")
             assert "max_body_mb" in error["message"]
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_who_has_shown_no_key_sends_small_bodies(start: Start, in_chunks: bool) -> None:
+    router = await start(providers={"echo": {"plugin": "echo"}})
+    data = of_size(1024 * 1024 + 1)
+
+    async with router.session.post(
+        router.url + "/v1/auth/cli/device/token",
+        data=chunked(data) if in_chunks else io.BytesIO(data),
+        headers={"Content-Type": "application/json"},
+    ) as answer:
+        assert answer.status == 413
+        await openai_error(answer, "payload_too_large")
 
 
 async def test_a_body_that_is_announced_too_large_is_not_waited_for(router: Running) -> None:

@@ -181,6 +181,7 @@ async def test_an_inference_key_sees_its_own_rows_only_those_of_its_earlier_secr
         ("usage?granularity=minutely", "granularity"),
         ("usage?granularity=hourly&tag=red", "granularity"),
         ("usage?end_date=9999999999999", "end_date"),
+        ("usage?start_date=9999-12-31&end_date=9999-12-31", "end_date"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_its_name(router: Running, query: str, param: str) -> None:

@@ -13,8 +13,8 @@ from ...errors import BadRequest
 
 DEFAULT_DAYS = 30
 HOUR_S, DAY_HOURS = 3600, 24
-#: an hour of the year 9999
-LAST_HOUR = 70_389_527
+#: the last hour that has another one behind it
+LAST_HOUR = 70_389_526
 Granularity = Literal["hourly", "daily", "monthly"]
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}").fullmatch

@@ -17,8 +17,9 @@ from ..prices import picodollars
 from ..store.audit import Change
 from ..store.codes import Code
 from . import Request, Route, typed
+from .belonging import lies_in_what_is_there
 from .key_settings import KeySettings, Name, NewKey, Reset, Text, Usd, expires_unix
-from .keys import MANAGE, KeyMade, create, lies_in_what_is_there
+from .keys import MANAGE, KeyMade, create
 from .moments import moment
 
 LOCAL = ("localhost", "127.0.0.1", "::1")

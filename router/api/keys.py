@@ -8,11 +8,12 @@ from msgspec import Meta, Struct, structs
 
 from ..builtin.limits import Effective, effective
 from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
-from ..errors import BadRequest, Conflict, Forbidden
+from ..errors import Conflict, Forbidden
 from ..ledger import Account, resets_at
 from ..prices import usd
 from ..store.generations import day_of
 from . import Request, Route, shapes
+from .belonging import lies_in_what_is_there
 from .key import Key, key_of
 from .key_settings import KeySettings, NewKey, settings_of
 
@@ -170,21 +171,6 @@ async def _mine(request: Request) -> Identity:
     found = await request.server.keys.one(request.http.match_info["hash"])
     _may_give(request.caller, found.scopes)
     return found
-
-
-def lies_in_what_is_there(request: Request, settings: dict[str, Any]) -> None:
-    """Raises BadRequest where a key would have a guardrail or workspace that there is not."""
-    workspace, guardrail = settings.get("workspace_id"), settings.get("guardrail_id")
-    if workspace is not None:
-        if (found := request.server.workspaces.find(workspace)) is None:
-            raise BadRequest(
-                f"there is no workspace {workspace[:100]!r}; GET /workspaces lists what there is", param="workspace_id"
-            )
-        settings["workspace_id"] = found.id
-    if guardrail is not None and request.server.guardrails.find(guardrail) is None:
-        raise BadRequest(
-            f"there is no guardrail {guardrail[:100]!r}; GET /guardrails lists what there is", param="guardrail_id"
-        )
 
 
 def _may_give(caller: Identity, scopes: frozenset[str]) -> None:

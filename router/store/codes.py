@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from .audit import Change, recorded
 from .database import Database
-from .keys import hash_of
+from .keys import hash_of, told
 from .writer import Statement
 
 LIFE_S = 600
@@ -66,7 +66,7 @@ class Codes:
         await self._database.write(
             ("DELETE FROM code WHERE created_unix < ?", (now - KEPT_S,)),
             (f"INSERT INTO code ({_NAMES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row),  # noqa: S608 - names of our own Struct
-            recorded(msgspec.structs.replace(change, target=code.hash, detail=settings)),
+            recorded(msgspec.structs.replace(change, target=code.hash, detail=told(settings))),
         )
         return plain, code
 

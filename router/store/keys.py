@@ -18,6 +18,7 @@ import msgspec
 
 from ..call import DEFAULT_WORKSPACE, INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import BadRequest, Conflict, NotFound
+from ..prices import usd
 from .audit import Change, recorded
 from .database import Database
 from .errors import StoreError
@@ -361,8 +362,15 @@ def label_of(key: str) -> str:
 def _note(change: Change | None, action: str, identity: Identity, detail: dict[str, Any]) -> Statement:
     """The record of a change of this key."""
     change = change or Change(action=action, target="")
-    told = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in detail.items()}
-    return recorded(msgspec.structs.replace(change, target=identity.hash, detail=told))
+    return recorded(msgspec.structs.replace(change, target=identity.hash, detail=told(detail)))
+
+
+def told(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a key as the record has them: money in USD, as everywhere outside."""
+    plain: dict[str, Any] = {
+        name: sorted(value) if isinstance(value, frozenset) else value for name, value in settings.items()
+    }
+    return plain | {"limit": usd(plain["limit"])} if plain.get("limit") is not None else plain
 
 
 def _token(last: Identity, rowid: int) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...api import Request, Route
-from ...api.keys import lies_in_what_is_there
+from ...api.belonging import lies_in_what_is_there
 from ...api.moments import moment
 from ...api.typed import given
 from ...errors import BadRequest

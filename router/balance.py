@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 from .call import Generation, Identity
 from .errors import InsufficientCredits
 from .prices import usd_text
@@ -17,6 +19,20 @@ if TYPE_CHECKING:
     from .ledger import Account
 
 log = logging.getLogger(__name__)
+
+
+class Layer(Struct, kw_only=True):
+    """Something that a key may use up, as `GET /key` shows it. `scope` as OpenRouter names it; `interval` None: for ever; money in
+    picodollars, `left` with what is held back for calls under way taken off."""
+
+    scope: str
+    interval: str | None
+    limit: int
+    spent: int
+    left: int
+    include_byok: bool
+    guardrail_id: str | None = None
+    budget_id: str | None = None
 
 
 class Budget(Protocol):
@@ -33,6 +49,9 @@ class Budget(Protocol):
 
     def book(self, identity: Identity, row: Generation) -> None:
         """A call has ended, and this is charged."""
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """What `check` looks at for this key, as far as a key is told of it: what refuses first stands first."""
 
 
 class Balance:
@@ -97,6 +116,10 @@ class Balance:
     def book(self, identity: Identity, row: Generation) -> None:
         """Of any key."""
         self.total.add(day_of(row.created_unix), row.cost or 0, byok_of(row), 1)
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """`GET /credits` tells of it."""
+        return []
 
 
 def byok_of(row: Generation) -> int:

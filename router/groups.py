@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .balance import byok_of
+from .balance import Layer, byok_of
 from .call import DEFAULT_WORKSPACE, LOCAL_USER, Generation, Identity
 from .ledger import Account
 from .store.generations import day_of
@@ -83,6 +83,10 @@ class Groups:
         """In both groups of the key."""
         self.workspaces.book(identity, row)
         self.members.book(identity, row)
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """Nothing is limited here."""
+        return []
 
 
 def _move(account: Account, source: Account, target: Account) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from .balance import Balance, Budget, byok_of
+from .balance import Balance, Budget, Layer, byok_of
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .prices import PICODOLLARS, Cost, Usage, usd_text
@@ -188,6 +188,24 @@ class Ledger:
                 raise _used_up(identity, at_unix, account) if left <= 0 else _too_dear(identity, left, amount)
         for budget in self.budgets:
             budget.check(identity, amount, at_unix)
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """All that this key may use up, in the order in which `admit` asks: its own limit, and the budgets that hold for it."""
+        layers = [layer for budget in self.budgets for layer in budget.layers(identity, at_unix)]
+        account = self.account(identity)
+        left = account.left(identity, at_unix)
+        if identity.limit is not None and left is not None:
+            reset = identity.limit_reset
+            own = Layer(
+                scope="key_limit",
+                interval=reset,
+                limit=identity.limit,
+                spent=identity.limit - left - account.reserved,
+                left=left,
+                include_byok=identity.include_byok_in_limit,
+            )
+            layers.insert(0, own)
+        return layers
 
     def reserve(self, call: Call) -> None:
         """Hold back the most that the call's plan may cost. Raises what `admit` raises."""

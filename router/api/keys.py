@@ -6,6 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 from msgspec import Meta, Struct, structs
 
+from ..balance import Layer
 from ..builtin.limits import Effective, effective
 from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import Conflict, Forbidden
@@ -183,11 +184,12 @@ def _may_give(caller: Identity, scopes: frozenset[str]) -> None:
 
 
 async def current(request: Request) -> dict[str, Any]:
-    """The key that asks: its limits, and what it has used."""
+    """The key that asks: its limit and the budgets that hold for it, and what it has used."""
     server, identity = request.server, request.caller
     now = server.clock.wall()
     account = server.ledger.account(identity)
-    budget = _budget(identity, account, now)
+    layers = server.ledger.layers(identity, now)
+    effective_layer = _effective(layers)
     data = structs.asdict(shown(request, identity)) | {
         "workspace_id": identity.workspace_id,
         "organization_id": None,
@@ -196,29 +198,32 @@ async def current(request: Request) -> dict[str, Any]:
         "is_provisioning_key": identity.management,
         "free_model_daily_requests": _requests_today(effective(identity, server.settings.limits), account, now),
         "allowed_data_regions": ["global"],
-        "budgets": [] if budget is None else [budget],
-        "effective_budget": budget,
+        "budgets": [_budget(each, now) for each in layers],
+        "effective_budget": None if effective_layer is None else _budget(effective_layer, now),
     }
     return {"data": data}
 
 
-def _budget(identity: Identity, account: Account, now: float) -> dict[str, Any] | None:
-    """The key's limit in the form in which clients expect budgets."""
-    left = account.left(identity, now)
-    if identity.limit is None or left is None:
-        return None
-    reset = identity.limit_reset
+def _budget(layer: Layer, now: float) -> dict[str, Any]:
+    """A layer in the form in which clients expect budgets."""
+    reset = layer.interval
     return {
-        "budget_id": None,
-        "guardrail_id": None,
-        "include_byok": identity.include_byok_in_limit,
-        "limit_usd": usd(identity.limit),
-        "remaining_usd": usd(max(0, left)),
+        "budget_id": layer.budget_id,
+        "guardrail_id": layer.guardrail_id,
+        "include_byok": layer.include_byok,
+        "limit_usd": usd(layer.limit),
+        "remaining_usd": usd(max(0, layer.left)),
         "reset_interval": reset,
         "resets_at": resets_at(reset, now).isoformat().replace("+00:00", "Z") if reset else None,
-        "scope": "key_limit",
-        "spend_usd": usd(account.charged(reset, day_of(now))),
+        "scope": layer.scope,
+        "spend_usd": usd(layer.spent),
     }
+
+
+def _effective(layers: list[Layer]) -> Layer | None:
+    """The one that refuses first: the first that is used up, else that with the least left."""
+    spent = next((each for each in layers if each.left <= 0), None)
+    return spent or min(layers, key=lambda each: each.left, default=None)
 
 
 def _requests_today(limits: Effective, account: Account, now: float) -> dict[str, int]:

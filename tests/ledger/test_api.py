@@ -217,6 +217,43 @@ async def test_a_key_sees_what_it_has_used(begin: Start) -> None:
     assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("50", "49")
 
 
+async def test_a_key_sees_all_budgets_that_hold_for_it(begin: Start) -> None:
+    router = await begin()
+
+    async def manage(method: str, path: str, body: Any) -> Any:
+        headers = {"Authorization": f"Bearer {router.management}"}
+        async with router.session.request(method, f"{router.url}/api/v1{path}", json=body, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+            return (await answer.json())["data"]
+
+    rules = {"max_daily_spend": 3, "max_monthly_spend": 7}
+    guardrail = (await manage("POST", "/guardrails", {"name": "g", "rules": rules}))["id"]
+    workspace = (await manage("POST", "/workspaces", {"name": "W"}))["id"]
+    budget = (await manage("PUT", f"/workspaces/{workspace}/budgets/lifetime", {"limit_usd": 2}))["id"]
+    settings: dict[str, Any] = {"guardrail_id": guardrail, "workspace_id": workspace}
+    plain, _ = await router.server.keys.create("mine", limit=10**12, limit_reset="weekly", **settings)
+    await asked(router, key=plain)
+
+    data = (await (await router.get("/api/v1/key", key=plain)).json())["data"]
+
+    told = [(each["scope"], each["limit_usd"], each["reset_interval"]) for each in data["budgets"]]
+    assert told == [
+        ("key_limit", 1, "weekly"),
+        ("api_key", 7, "monthly"),
+        ("api_key", 3, "daily"),
+        ("workspace", 2, None),
+    ]
+    assert [each["guardrail_id"] for each in data["budgets"]] == [None, guardrail, guardrail, None]
+    assert [each["budget_id"] for each in data["budgets"]] == [None, None, None, budget]
+    assert [each["spend_usd"] for each in data["budgets"]] == [pytest.approx(COST)] * 4
+    assert [each["resets_at"] is None for each in data["budgets"]] == [False, False, False, True]
+    assert data["effective_budget"] == data["budgets"][0]
+
+    await manage("PATCH", f"/guardrails/{guardrail}", {"rules": {"max_daily_spend": COST / 2}})
+    data = (await (await router.get("/api/v1/key", key=plain)).json())["data"]
+    assert (data["effective_budget"]["scope"], data["effective_budget"]["remaining_usd"]) == ("api_key", 0)
+
+
 async def test_any_key_may_look_at_itself(begin: Start) -> None:
     router = await begin()
     for path in ("/api/v1/key", "/v1/key", "/api/v1/auth/key", "/api/v1/key/"):

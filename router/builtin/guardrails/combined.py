@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from ...balance import Layer
 from ...call import DEFAULT_WORKSPACE, LOCAL_USER, Endpoint, Generation, Identity, Restriction
 from ...ledger import Account
 from ...prices import Price
 from ...store.guardrails import DEFAULT_PREFIX, Guardrail
-from ..workspaces.budgets import exceeded, refuse
+from ..workspaces.budgets import exceeded, layers_of, refuse
 from .content import Filters, filters_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 #: whose spending a budget counts
 Scope = Literal["account", "workspace", "member", "key"]
+#: and what OpenRouter calls that
+LAYERS: dict[Scope, str] = {
+    "account": "workspace_default_member",
+    "workspace": "workspace_default_member",
+    "member": "member",
+    "key": "api_key",
+}
 #: what names a family in the id of a model, wherever it is served
 NAMES = {
     "anthropic": ("anthropic", "claude"),
@@ -155,3 +163,19 @@ class GuardrailBudgets:
 
     def book(self, identity: Identity, row: Generation) -> None:
         """Others do."""
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """Those of all guardrails that hold for the key."""
+        combined = self._book.of(identity)
+        return [
+            layer
+            for scope, guardrail in (combined.parts if combined is not None else ())
+            for layer in layers_of(
+                guardrail.rules.budgets,
+                self._account(scope, identity),
+                at_unix,
+                include_byok=guardrail.rules.include_byok,
+                scope=LAYERS[scope],
+                guardrail_id=guardrail.id,
+            )
+        ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ...balance import Layer
 from ...call import Generation, Identity
 from ...errors import Forbidden
 from ...ledger import Account, resets_at
@@ -39,6 +40,20 @@ def exceeded(
         if used >= limit or limit - used < amount:
             found.append(Exceeded(whose=whose, interval=interval, limit=limit, left=limit - used))
     return found
+
+
+def layers_of(
+    limits: Mapping[str, int], account: Account, at_unix: float, *, include_byok: bool, **names: Any
+) -> list[Layer]:
+    """These budgets as a key is told of them, the broadest first, since that is the one that a refusal tells of."""
+    layers, day = [], day_of(at_unix)
+    for interval in reversed([each for each in INTERVALS if each in limits]):
+        window = None if interval == "lifetime" else interval
+        spent = account.charged(window, day) + (account.byok(window, day) if include_byok else 0)
+        limit = limits[interval]
+        left = limit - spent - account.reserved
+        layers.append(Layer(interval=window, limit=limit, spent=spent, left=left, include_byok=include_byok, **names))
+    return layers
 
 
 def refuse(found: list[Exceeded], amount: int, at_unix: float) -> None:
@@ -82,3 +97,15 @@ class WorkspaceBudgets:
 
     def book(self, identity: Identity, row: Generation) -> None:
         """`Groups` does."""
+
+    def layers(self, identity: Identity, at_unix: float) -> list[Layer]:
+        """Those of the key's workspace."""
+        workspace = self._workspaces.get(identity.workspace_id)
+        if workspace is None:
+            return []
+        account, byok = self._groups.workspaces.account(identity), workspace.include_byok
+        limits = {interval: each.amount for interval, each in workspace.budgets.items()}
+        layers = layers_of(limits, account, at_unix, include_byok=byok, scope="workspace")
+        for each in layers:
+            each.budget_id = workspace.budgets[each.interval or "lifetime"].id
+        return layers

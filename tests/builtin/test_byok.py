@@ -237,9 +237,10 @@ async def test_limits_count_what_a_clients_key_would_cost_only_where_they_say_so
 
 async def test_keys_are_listed_changed_and_deleted_and_never_shown(begin: Begin, tmp_path: Path) -> None:
     router = await begin()
-    made = await bring(router, OWN, name="mine", allowed_models=["a/*"])
+    made = await bring(router, OWN, name="mine", allowed_models=["a/*"], is_required=False, declared_zdr=None)
 
     assert made["label"] == "sk-...0001"
+    assert (made["is_required"], made["is_byok_only"], made["declared_zdr"]) == (False, False, None)
     assert made["workspace_id"] is None
     listed = await (await router.get("/v1/byok", key=router.management)).json()
     assert listed == {"data": [made], "total_count": 1}
@@ -274,6 +275,7 @@ async def test_keys_are_listed_changed_and_deleted_and_never_shown(begin: Begin,
         ({"provider": "fake", "key": OWN, "allowed_api_key_hashes": ["a" * 64]}, "no key aaa"),
         ({"provider": "fake", "key": OWN, "allowed_api_key_hashes": ["A"]}, "allowed_api_key_hashes"),
         ({"provider": "fake", "key": OWN, "colour": "red"}, "colour"),
+        ({"provider": "fake", "key": OWN, "is_required": True}, "is_required"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(begin: Begin, body: dict[str, Any], says: str) -> None:

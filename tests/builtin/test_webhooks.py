@@ -391,6 +391,7 @@ async def test_both_layouts_make_the_same(begin: Begin, receiver: FakeUpstream) 
 
     assert data["config"] == {"url": receiver.url, "method": "POST"}
     assert data["privacy_mode"] is True
+    assert data["regions"] == ["global"]
     assert await look(router, data["id"]) == data
     listed = await (await router.get(path, key=router.management)).json()
     assert listed == {"data": [data], "total_count": 1}

@@ -23,6 +23,8 @@ Secret = Annotated[str, Meta(min_length=1, max_length=20_000)]
 Names = Annotated[list[Text], Meta(max_length=100)]
 Hashes = Annotated[list[Annotated[str, Meta(pattern="^[a-f0-9]{64}$")]], Meta(max_length=100)]
 Order = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+#: members that are looked at by themselves, or not at all
+APART = ("key", "provider", "declared_region", "declared_zdr", "is_byok_only", "is_required")
 #: members that may be nothing, and what null makes of the others
 CLEARED: dict[str, Any] = {"disabled": False, "is_fallback": False, "sort_order": 0}
 
@@ -38,6 +40,10 @@ class ByokSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     allowed_api_key_hashes: Hashes | UnsetType | None = UNSET
     allowed_user_ids: Names | UnsetType | None = UNSET
     sort_order: Order | UnsetType | None = UNSET
+    declared_region: UnsetType | None = UNSET
+    declared_zdr: UnsetType | None = UNSET
+    is_byok_only: Literal[False] | UnsetType = UNSET
+    is_required: Literal[False] | UnsetType = UNSET
 
 
 class NewByokKey(ByokSettings, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +55,7 @@ class NewByokKey(ByokSettings, kw_only=True, forbid_unknown_fields=True):
 
 
 class ByokView(Struct, kw_only=True):
-    """What is shown of a key."""
+    """What is shown of a key. The last four are for OpenRouter's clients, which insist on them; there is no such thing here."""
 
     id: str
     provider: str
@@ -64,6 +70,10 @@ class ByokView(Struct, kw_only=True):
     workspace_id: str | None
     created_at: str
     updated_at: str
+    declared_region: None = None
+    declared_zdr: None = None
+    is_byok_only: Literal[False] = False
+    is_required: Literal[False] = False
 
 
 class ByokFound(Struct):
@@ -169,7 +179,7 @@ MANAGE = "config:manage"
 
 def shown(key: ByokKey) -> ByokView:
     """All but the key itself."""
-    names = ByokView.__struct_fields__[:-2]
+    names = [name for name in ByokView.__struct_fields__ if hasattr(key, name)]
     return ByokView(
         **{name: getattr(key, name) for name in names},
         created_at=moment(key.created_unix),
@@ -188,7 +198,7 @@ def _settings(request: Request, body: ByokSettings) -> dict[str, Any]:
         raise BadRequest(
             "key: it has white space around it or control characters in it, which no request could carry", param="key"
         )
-    named = {name: value for name, value in given(body).items() if name not in ("key", "provider")}
+    named = {name: value for name, value in given(body).items() if name not in APART}
     settings = {name: CLEARED.get(name) if value is None else value for name, value in named.items()}
     lies_in_what_is_there(request, settings)
     hashes = settings.get("allowed_api_key_hashes")

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from yarl import URL
 
 from ...api import Request, Route
@@ -124,6 +124,8 @@ class WebhookView(Struct, kw_only=True):
     broadcast_generation_cost: bool = True
     broadcast_generation_identity: bool = True
     broadcast_generation_request_context: bool = False
+    broadcast_generation_cost_allocation: bool = False
+    regions: list[str] = field(default_factory=lambda: ["global"])
 
 
 class WebhookFound(Struct):

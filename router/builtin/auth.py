@@ -5,10 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..call import SCOPES, Call, Identity
 from ..errors import Forbidden, Unauthenticated
 from ..hookspecs import hookimpl
+from ..settings import is_loopback
 from ..store.keys import hash_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ ANYBODY = Identity(hash=hash_of(""), id=hash_of(""), name="open", label="open", 
 
 #: what `allowed_endpoints` leaves out of a path: which version of whose API it is
 VERSION = re.compile(r"^(/api|/anthropic)?/v1(beta)?(?=/)")
+#: headers that a page of another site can send only where we have told its browser so (CORS)
+CREDENTIALS = ("Authorization", "x-api-key", "x-goog-api-key")
 #: any key may ask what it is
 OWN = frozenset({"/key", "/auth/key"})
 
@@ -35,7 +39,7 @@ class Auth:
         key, is_open = call.presented, self._server.settings.auth.mode == "open"
         if not key:
             if is_open:
-                return permitted(call, ANYBODY)
+                return self._anybody(call)
             raise Unauthenticated(
                 "no key was sent; send one as 'Authorization: Bearer …' (`router keys create` makes one)"
             )
@@ -43,14 +47,43 @@ class Auth:
         if identity is not None and identity.usable(self._server.clock.wall()):
             return permitted(call, identity)
         if is_open:
-            return permitted(call, ANYBODY)
+            return self._anybody(call)
         raise Unauthenticated("this key is not valid here; `router keys list` shows the keys there are")
+
+    def _anybody(self, call: Call) -> Identity:
+        """Whoever works at this machine, but not the pages of other sites that his browser shows. Raises Forbidden."""
+        headers, allowed = call.headers, self._server.settings.server.cors_origins
+        host, origin = headers.get("Host", ""), headers.get("Origin", "")
+        foreign = bool(origin) and origin not in allowed and _host(origin) != host.lower()
+        if _leads_elsewhere(host) or (foreign and not any(name in headers for name in CREDENTIALS)):
+            raise Forbidden(
+                'with auth.mode = "open" no page of another site may ask: list its origin in server.cors_origins, or use keys; '
+                "the router itself is asked as localhost or 127.0.0.1"
+            )
+        return permitted(call, ANYBODY)
 
     @hookimpl(tryfirst=True)
     async def router_admit(self, call: Call) -> None:
         """The same for identities that another plugin has recognised."""
         if call.identity is not None:
             permitted(call, call.identity)
+
+
+def _leads_elsewhere(host: str) -> bool:
+    """Is this (as in the header `Host`) a name that only somebody's name server leads to this machine?"""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return True
+    return bool(name) and not name.endswith(".localhost") and not is_loopback(name)
+
+
+def _host(origin: str) -> str:
+    """Host and port of an origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def permitted(call: Call, identity: Identity) -> Identity:

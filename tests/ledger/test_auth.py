@@ -13,6 +13,24 @@ from router.settings import AuthSettings, ServerSettings, Settings
 
 from .desk import Desk, StillClock
 
+OWN_PAGES = (
+    {"Host": "127.0.0.1:8080"},
+    {"Host": "[::1]:8080"},
+    {"Host": "LocalHost:8080", "Origin": "http://localhost:8080"},
+    {"Host": "router.localhost"},
+    {"Host": "127.0.0.1:8080", "Origin": "http://localhost:3000"},
+    {"Host": "127.0.0.1:8080", "Origin": "file://", "Authorization": "Bearer whatever"},
+)
+OTHER_PAGES = (
+    {"Host": "127.0.0.1:8080", "Origin": "https://other.example"},
+    {"Host": "127.0.0.1:8080", "Origin": "http://127.0.0.1:8081"},
+    {"Host": "127.0.0.1:8080", "Origin": "null"},
+    {"Host": "127.0.0.1:8080", "Origin": "http://[x"},
+    # its name server leads this name to us
+    {"Host": "other.example:8080", "Origin": "http://other.example:8080", "Authorization": "Bearer whatever"},
+    {"Host": "[x"},
+)
+
 
 def ask(desk: Desk, key: str | None) -> object:
     """What the hook says to this credential."""
@@ -64,7 +82,9 @@ async def test_a_key_without_the_scope_makes_no_calls_and_uses_up_no_limit(desk:
 
 async def test_open_mode_takes_any_key_or_none(tmp_path: Path) -> None:
     settings = Settings(
-        server=ServerSettings(database=str(tmp_path / "router.db")), auth=AuthSettings(mode="open"), providers={}
+        server=ServerSettings(database=str(tmp_path / "router.db"), cors_origins=["http://localhost:3000"]),
+        auth=AuthSettings(mode="open"),
+        providers={},
     )
     server = Server(settings, {})
     await server.start()
@@ -74,6 +94,12 @@ async def test_open_mode_takes_any_key_or_none(tmp_path: Path) -> None:
         assert ask(desk, None) is ANYBODY
         assert ask(desk, "whatever") is ANYBODY
         assert ask(desk, plain) == identity
+        for headers in OWN_PAGES:
+            assert desk.hook.router_authenticate(call=desk.call(None, headers=headers)) is ANYBODY
+        for headers in OTHER_PAGES:
+            with pytest.raises(Forbidden, match="no page of another site"):
+                desk.hook.router_authenticate(call=desk.call(None, headers=headers))
+            assert desk.hook.router_authenticate(call=desk.call(None, presented=plain, headers=headers)) == identity
         await desk.admit(desk.call(ANYBODY))
         call = desk.start(desk.call(ANYBODY))
         row = desk.leave(call)

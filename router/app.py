@@ -53,28 +53,51 @@ OURS = re.compile(r"(/api)?/v1/presets/")
 def application(server: Server) -> web.Application:
     """The aiohttp application with every route under every prefix."""
     app = web.Application(middlewares=[_outermost(server)], client_max_size=_max_body(server))
+    paths = Paths(app)
     for dialect in server.dialects:
         for path in dialect.paths:
             make = _counting_handler if path.operation == "count_tokens" else _generation_handler
             handler = make(server, dialect, path)
             for prefix in dialect.prefixes:
-                _add(app, path.method, prefix + path.path, handler)
+                paths.add(path.method, prefix + path.path, handler)
     for prefix in PREFIXES:
-        _add(app, "POST", f"{prefix}/explain", _explaining_handler(server))
+        paths.add("POST", f"{prefix}/explain", _explaining_handler(server))
     for route in server.routes():
         handler = _api_handler(server, route)
         for prefix in route.prefixes:
-            _add(app, route.method, prefix + route.path, handler)
+            paths.add(route.method, prefix + route.path, handler)
     return app
 
 
-def _add(app: web.Application, method: str, path: str, handler: Callable[[web.Request], Awaitable[Any]]) -> None:
-    """A route, with and without a slash at its end. Where one can GET, one can ask for the HEAD alone."""
-    paths = [path] if path.endswith("+}") else [path, path + "/"]
-    for each in paths:
-        app.router.add_route(method, each, handler)
+class Paths:
+    """The paths of an application. Each is one resource, with all its methods; where one can GET, one can ask for the HEAD alone."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._router = app.router
+        self._resources: dict[str, web.Resource] = {}
+
+    def add(self, method: str, path: str, handler: Callable[[web.Request], Awaitable[Any]]) -> None:
+        """A route."""
+        if path not in self._resources:
+            self._resources[path] = resource = (Templated if "{" in path else Fixed)(path)
+            self._router.register_resource(resource)
+        self._resources[path].add_route(method, handler)
         if method == "GET":
-            app.router.add_route("HEAD", each, handler)
+            self._resources[path].add_route("HEAD", handler)
+
+
+class Fixed(web.PlainResource):
+    """A path, with and without a slash at its end."""
+
+    def _match(self, path: str) -> dict[str, str] | None:
+        return {} if self.canonical in (path, path.removesuffix("/")) else None
+
+
+class Templated(web.DynamicResource):
+    """A path with names in it, with and without a slash at its end."""
+
+    def _match(self, path: str) -> dict[str, str] | None:
+        return super()._match(path) or super()._match(path.removesuffix("/"))
 
 
 def _max_body(server: Server, *, public: bool = False) -> int:

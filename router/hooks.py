@@ -16,28 +16,29 @@ Function = Callable[..., Any]
 
 
 class Hooks:
-    """One callable per hook, by name. Arguments are given by name, as with pluggy."""
+    """One callable per hook, by name, prepared when it is first called. Arguments are given by name, as with pluggy."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._manager = manager
-        self._implemented: frozenset[str] = frozenset()
 
-    def prepare(self) -> None:
-        """Call this whenever a plugin was registered."""
-        callers = {
-            name: caller for name, caller in vars(self._manager.hook).items() if isinstance(caller, pluggy.HookCaller)
-        }
-        self._implemented = frozenset(name for name, caller in callers.items() if caller.get_hookimpls())
-        # Attributes of the instance, so that finding one is a single look.
-        self.__dict__.update((name, prepared(caller)) for name, caller in callers.items())
+    def renew(self) -> None:
+        """Call this whenever a plugin was registered: what was prepared does not know it."""
+        self.__dict__ = {"_manager": self._manager}
 
     def __getattr__(self, name: str) -> Function:
-        """Only reached for what is no hook."""
-        raise AttributeError(f"there is no hook {name!r}")
+        """Only reached for what is not prepared: from then on it is an attribute of the instance, found in a single look."""
+        function = self.__dict__[name] = prepared(self._caller(name))
+        return function
 
     def implemented(self, name: str) -> bool:
         """Does anybody implement this hook?"""
-        return name in self._implemented
+        return bool(self._caller(name).get_hookimpls())
+
+    def _caller(self, name: str) -> pluggy.HookCaller:
+        caller = getattr(self._manager.hook, name, None)
+        if not isinstance(caller, pluggy.HookCaller):
+            raise AttributeError(f"there is no hook {name!r}")
+        return caller
 
 
 def prepared(caller: pluggy.HookCaller) -> Function:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
@@ -40,14 +41,22 @@ class Listed(Struct, kw_only=True):
     problem: str = ""
 
 
+class Manager(pluggy.PluginManager):
+    """Looks for hooks only where there may be one: most attributes of a plugin are Python's own, and inspecting them takes longer than
+    all else in a registration."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """pluggy's own, for names that can be a hook's."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 class Plugins:
     """All plugins of this process. `hook` calls them; `listed` tells about each, the failed and the unused ones too."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager("router")
+        self._manager = Manager(GROUP)
         self._manager.add_hookspecs(hookspecs)
         self.hook: Any = Hooks(self._manager)
-        self.hook.prepare()
         self.listed: dict[str, Listed] = {}
         self._codes: dict[CodeType, tuple[str, str]] = {}
 
@@ -66,7 +75,7 @@ class Plugins:
         except (pluggy.PluginValidationError, ValueError) as error:
             self._manager.unregister(plugin) if self._manager.is_registered(plugin) else None
             raise PluginError(" ".join(str(error).split())) from error
-        self.hook.prepare()
+        self.hook.renew()
         callers = self._manager.get_hookcallers(plugin) or []
         for caller in callers:
             for implementation in caller.get_hookimpls():
@@ -88,16 +97,14 @@ class Plugins:
         A plugin that cannot load is logged and listed with its problem. Raises SettingsError where the configuration has a
         `[plugins.<name>]` table for it (it may be a guard) or enables a plugin that is not installed.
         """
-        installed = {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda each: each.name)}
+        installed = _installed()
         for name in [*settings.plugins.enabled, *settings.plugins.tables]:
             if name not in installed and name not in self.listed:
                 raise SettingsError(f"plugins.{name}: no plugin of this name is installed")
-        for name, point in installed.items():
-            self._load_one(name, point, settings)
+        for name, (point, distribution, version) in installed.items():
+            self._load_one(name, point, distribution, version, settings)
 
-    def _load_one(self, name: str, point: EntryPoint, settings: Settings) -> None:
-        distribution = point.dist.name if point.dist else ""
-        version = point.dist.version if point.dist else ""
+    def _load_one(self, name: str, point: EntryPoint, distribution: str, version: str, settings: Settings) -> None:
         state = "available"
         if name in settings.plugins.disabled:
             state = "disabled"
@@ -145,6 +152,16 @@ class Plugins:
 
 class PluginError(Exception):
     """A plugin cannot be used; the message says why."""
+
+
+@functools.cache
+def _installed() -> dict[str, tuple[EntryPoint, str, str]]:
+    """Name -> entry point, distribution and version of what is installed. A process sees what there was when it first looked."""
+    points = sorted(entry_points(group=GROUP), key=lambda each: each.name)
+    return {
+        each.name: (each, each.dist.name if each.dist else "", each.dist.version if each.dist else "")
+        for each in points
+    }
 
 
 def _wanted(name: str, distribution: str, settings: Settings) -> bool:

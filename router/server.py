@@ -93,6 +93,7 @@ class Server:
         #: for whoever has to fetch what a request names: `await server.fetcher.fetch(url)`
         self.fetcher = Fetcher(lambda: self.settings.fetch.allow_private)
         self.plugins = Plugins()
+        self._loaded = False
         self.compat: dict[str, Any] = {}
         #: `[plugins.<name>]` by name, as the plugin's own Struct
         self.plugin_settings: dict[str, Struct] = {}
@@ -169,7 +170,10 @@ class Server:
             await self._exit.enter_async_context(context)
 
     def load_plugins(self) -> None:
-        """Builtins and installed ones, with their settings and dialects. Raises SettingsError."""
+        """Builtins and installed ones, with their settings and dialects; once. Raises SettingsError."""
+        if self._loaded:
+            return
+        self._loaded = True
         for name, kind in DEFAULT_PLUGINS.items():
             if name not in self.settings.plugins.disabled:
                 self.plugins.register(kind(self), name, state="builtin")

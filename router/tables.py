@@ -6,6 +6,7 @@ Whatever is wrong is one SettingsError that names the full path of the key.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import tomllib
 import types
@@ -97,11 +98,16 @@ def child_type(kind: Any, key: str | int) -> Any:
     """The declared type of a key of a Struct or dictionary, or of an element of a list; Any where none is declared."""
     kind = _plain(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return typing.get_type_hints(kind, include_extras=True).get(str(key), Any)
+        return _hints(kind).get(str(key), Any)
     arguments = typing.get_args(kind)
     if arguments and typing.get_origin(kind) in (dict, list):
         return arguments[-1]
     return Any
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _plain(kind: Any) -> Any:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,7 @@ class Served(Struct, kw_only=True):
         """Let it read its configuration again, and wait until it has."""
         before = self.log.read_text().count(RELOADED)
         self.process.send_signal(signal.SIGHUP)
-        until = time.monotonic() + STOP_S
-        while self.log.read_text().count(RELOADED) == before:
-            assert time.monotonic() < until, self.log.read_text()
-            time.sleep(0.02)
+        assert within(STOP_S, lambda: self.log.read_text().count(RELOADED) > before), self.log.read_text()
 
     def stop(self) -> str:
         """End it; what it printed behind its first keys."""
@@ -53,6 +50,14 @@ class Served(Struct, kw_only=True):
         rest = self.process.stdout.read()
         assert self.process.wait(STOP_S) == 0
         return rest
+
+
+def within(seconds: float, happened: Callable[[], bool]) -> bool:
+    """Has it, this soon? Blocks its thread meanwhile."""
+    until = time.monotonic() + seconds
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.01)
+    return happened()
 
 
 @contextmanager

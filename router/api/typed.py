@@ -31,6 +31,11 @@ class Signature(Struct):
 
 def signature(handler: Callable[..., Awaitable[Any]]) -> Signature:
     """Read a handler's annotations."""
+    return _signature(getattr(handler, "__func__", handler))
+
+
+@functools.cache
+def _signature(handler: Callable[..., Awaitable[Any]]) -> Signature:
     hints = get_type_hints(handler, include_extras=True)
     return Signature(body=hints.get("body"), query=hints.get("query"), answer=_json_of(hints.get("return")))
 

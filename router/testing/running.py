@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from ..app import application
 from ..server import Server
 from ..serving import listening
 from ..settings import Settings
+from ..store.database import Database
+from ..store.migrations import Migration
 
 #: hear every answer of every router that is started here, before it is sent
 observers: list[Callable[[Server, web.Request, web.StreamResponse], None]] = []
@@ -63,6 +65,8 @@ async def running(
     server = Server(settings, environ or {})
     for name, plugin in (plugins or {}).items():
         server.plugins.register(plugin, name, state="loaded")
+    server.load_plugins()
+    await _lay(folder / "router.db", server.migrations())
     await server.start()
     try:
         created = await server.keys.create_first()
@@ -72,6 +76,26 @@ async def running(
             yield Running(server=server, url=url, key=key, management=management, session=session)
     finally:
         await server.stop()
+
+
+async def _lay(path: Path, migrations: Sequence[Migration]) -> None:
+    """Put a new database there. Making its tables takes longer than most tests; so all but the first are a copy of the first."""
+    steps = tuple(migrations)
+    if steps not in _laid:
+        async with await Database.open(path, migrations=steps):
+            pass
+    _copy(path, steps)
+
+
+#: new databases, by the steps that made them
+_laid: dict[tuple[Migration, ...], bytes] = {}
+
+
+def _copy(path: Path, steps: tuple[Migration, ...]) -> None:
+    if steps not in _laid:
+        _laid[steps] = path.read_bytes()
+    elif not path.exists():
+        path.write_bytes(_laid[steps])
 
 
 def _observed(server: Server) -> web.Application:

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from router.testing import FakeUpstream
-from tests.serving import Served, serving, upstream_in_a_thread
+from tests.serving import STOP_S, Served, serving, upstream_in_a_thread, within
 
 from .families import FAMILIES, Family
 
@@ -30,10 +30,12 @@ def served(fake_upstream: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def upstream(fake_upstream: FakeUpstream) -> FakeUpstream:
-    """The upstream of all families, which has not been asked anything yet."""
+def upstream(fake_upstream: FakeUpstream) -> Iterator[FakeUpstream]:
+    """The upstream of all families, which has not been asked anything yet. A test ends when its answers have: one that the router
+    leaves a moment later would count for the next test."""
     fake_upstream.answers, fake_upstream.asked, fake_upstream.left, fake_upstream.finished = [], [], 0, 0
-    return fake_upstream
+    yield fake_upstream
+    assert within(STOP_S, lambda: fake_upstream.left + fake_upstream.finished == len(fake_upstream.asked))
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda family: family.slug)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from aiohttp import web
 
 from router.testing import FakeUpstream, json_answer
 from router.testing.upstream import Handler
-from tests.serving import Served
+from tests.serving import Served, within
 
 from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Anthropic, Family, ToolCall
 
@@ -360,7 +359,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_stream(
         async for _ in stream.text_stream:
             break
 
-    assert await asyncio.to_thread(left_within, upstream, 5.0)
+    assert await asyncio.to_thread(within, 5.0, lambda: upstream.left == 1)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -372,14 +371,6 @@ def complete(client: anthropic.Anthropic, streaming: bool, **ask: Any) -> anthro
         return message
     with client.messages.stream(**ask) as stream:
         return stream.get_final_message()
-
-
-def left_within(upstream: FakeUpstream, seconds: float) -> bool:
-    """Has the router left the upstream, this soon?"""
-    until = time.monotonic() + seconds
-    while not upstream.left and time.monotonic() < until:
-        time.sleep(0.02)
-    return upstream.left == 1
 
 
 def text_of(block: Any) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from google.genai import errors, types
 
 from router.testing import FakeUpstream, json_answer
 from router.testing.upstream import Handler
-from tests.serving import Served
+from tests.serving import Served, within
 
 from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Family, ToolCall
 
@@ -443,7 +442,7 @@ async def test_a_client_that_leaves_ends_the_upstreams_stream(
         await stream.aclose()
         await client.aio.aclose()
 
-    assert await asyncio.to_thread(left_within, upstream, 5.0)
+    assert await asyncio.to_thread(within, 5.0, lambda: upstream.left == 1)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -472,14 +471,6 @@ def assert_usage(family: Family, usage: types.GenerateContentResponseUsageMetada
     thoughts = usage.thoughts_token_count or 0
     assert (usage.candidates_token_count or 0) + thoughts == OUTPUT
     assert thoughts == (0 if family.slug == "anthropic" else THOUGHT)
-
-
-def left_within(upstream: FakeUpstream, seconds: float) -> bool:
-    """Has the router left the upstream, this soon?"""
-    until = time.monotonic() + seconds
-    while not upstream.left and time.monotonic() < until:
-        time.sleep(0.02)
-    return upstream.left == 1
 
 
 def in_step(family: Family, got: threading.Semaphore) -> Handler:

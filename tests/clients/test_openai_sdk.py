@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from router.testing import FakeUpstream, sse_answer
 from router.testing.upstream import Handler
-from tests.serving import Served
+from tests.serving import Served, within
 
 from .families import CACHED, CREATED, FAMILIES, INPUT, OUTPUT, THOUGHT, Answer, Family, ToolCall
 
@@ -585,10 +585,7 @@ def assert_calls(family: Family, calls: Any) -> list[str]:
 
 def assert_left(upstream: FakeUpstream) -> None:
     """Within a second the upstream notices that nobody waits any more."""
-    deadline = time.monotonic() + 1
-    while not upstream.left:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert within(1, lambda: upstream.left > 0)
     assert (upstream.left, upstream.finished, len(upstream.asked)) == (1, 0, 1)
 
 

@@ -22,7 +22,7 @@ from router.server import Server
 from router.serving import listening
 from router.settings import ResponsesSettings, Settings
 from router.testing import FakeUpstream, json_answer, sse_answer
-from tests.serving import ROOT, Served, serving
+from tests.serving import ROOT, Served, serving, within
 
 from .families import FAMILIES, Answer, Family, ToolCall
 
@@ -330,10 +330,7 @@ def test_cancelling_closes_the_upstream(client: openai.OpenAI, upstream: FakeUps
 
     assert (cancelled.id, cancelled.status) == (made.id, "cancelled")
     assert client.responses.retrieve(made.id).status == "cancelled"
-    deadline = time.monotonic() + PATIENCE_S
-    while not upstream.left and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert upstream.left == 1
+    assert within(PATIENCE_S, lambda: upstream.left == 1)
 
 
 def test_a_failure_in_the_background(client: openai.OpenAI, upstream: FakeUpstream) -> None:

@@ -14,13 +14,13 @@ from aiohttp import web
 from .recordings import Recording
 
 #: of a longer stream only the first bytes go singly, the rest in random pieces: each write costs a system call
-SINGLE_BYTES = 4096
+SINGLE_BYTES = 600
 #: the first of these give the reader time, in turns of the loop: the kernel joins what a reader is too slow to take singly
-ALONE_BYTES = 400
-TURNS = 15
+ALONE_BYTES = 150
+TURNS = 10
 #: the longest random piece, in bytes, and how many pieces a stream is cut into at most
 LONGEST_PIECE = 97
-MOST_PIECES = 2000
+MOST_PIECES = 150
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ A new route with an id in its path that keys for calls may ask is written down h
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from router.call import INFERENCE_SCOPES
-from router.settings import ResponsesSettings
+from router.settings import ResponsesSettings, RetentionSettings
 from router.testing import Running
 from tests.test_routes import ROUTES
+from tests.wire.recordings import SHARED
 
 Start = Callable[..., Awaitable[Running]]
 
@@ -25,6 +27,8 @@ RESPONSE = {"model": "echo/echo", "input": "Hello", "store": True}
 LOOKUPS: list[tuple[str, str, Any]] = [
     ("GET", "/generation/{call}", None),
     ("GET", "/generation?id={call}", None),
+    ("GET", "/generation/content?id={call}", None),
+    ("POST", "/generation/feedback", {"generation_id": "{call}", "category": "latency"}),
     ("GET", "/responses/{response}", None),
     ("GET", "/responses/{response}/input_items", None),
     ("POST", "/responses", {"model": "echo/echo", "input": "and then?", "previous_response_id": "{response}"}),
@@ -42,6 +46,9 @@ LISTS = [
     ("/logs?kind=request", "data"),
     ("/logs?kind=request&api_key_hash={hash}", "data"),
 ]
+CONTRACT = SHARED / "spec" / "endpoints.json"
+#: members of queries and bodies that name something that a key has made
+OF_A_CALL = ("id", "generation_id", "previous_response_id")
 #: paths whose placeholder names no object of a key: models, and what nobody serves
 NOBODYS = re.compile(r"/models?/|/\{model\}|/videos/|/realtime/")
 
@@ -69,7 +76,8 @@ class Standing:
 
 @pytest.fixture
 async def standing(start: Start) -> Standing:
-    router = await start(providers={"echo": {"plugin": "echo"}}, responses=ResponsesSettings(store=True))
+    kept: dict[str, Any] = {"responses": ResponsesSettings(store=True), "retention": RetentionSettings(content="full")}
+    router = await start(providers={"echo": {"plugin": "echo"}}, **kept)
     create = router.server.keys.create
     (owner, identity), (stranger, _) = [await create(name, scopes=frozenset(SCOPES)) for name in ("owner", "stranger")]
     standing = Standing(router, owner, stranger, {"hash": identity.hash})
@@ -91,7 +99,7 @@ async def test_what_belongs_to_a_key_is_not_there_for_another(
     missing, nothing = await standing.ask(method, path, body, standing.stranger, **nowhere)
 
     # OpenAI has 400 for what a request builds on and is not there.
-    assert status == missing == (400 if body else 404)
+    assert status == missing == (400 if path == "/responses" else 404)
     assert masked(told, standing.ids) == masked(nothing, nowhere)
     assert (await standing.ask(method, path, body, standing.owner))[0] == 200
 
@@ -114,15 +122,53 @@ async def test_a_key_sees_only_its_own_rows(standing: Standing, path: str, rows:
     assert told.get(rows, []) == []
 
 
+def asked() -> set[tuple[str, str]]:
+    """Method and path of the lookups; with the member that holds the id where the path does not."""
+    found = set()
+    for method, path, body in LOOKUPS:
+        members = [name for name, value in (body or {}).items() if str(value).startswith("{")]
+        place, _, query = path.partition("?")
+        found.add((method, without_names(place), *members, *(query.split("=")[:1] if query else ())))
+    return found
+
+
+def without_names(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
+
+
 def test_every_lookup_is_asked() -> None:
     """Of the routes that keys for calls may ask."""
     named = {
-        (name.split(" ")[0], re.sub(r"\{\w+\}", "{}", name.split(" ")[1]))
+        (name.split(" ")[0], without_names(name.split(" ")[1]))
         for access, routes in ROUTES.items()
         if access in SCOPES or access == "any"
         for name in routes
         if "{" in name and not NOBODYS.search(name.split(" ")[1])
     }
-    asked = {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path, _ in LOOKUPS}
 
-    assert named - asked == set(), "write these down, with what the owner has to make first"
+    assert named - asked() == set(), "write these down, with what the owner has to make first"
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason=f"no contract at {CONTRACT}: set ONEBOX_SHARED to its folder")
+def test_every_lookup_of_the_contract_is_asked() -> None:
+    """By an id in the path, the query or the body, as far as there is something to be found."""
+    served = {
+        (name.split(" ")[0], without_names(name.split(" ")[1]))
+        for access, routes in ROUTES.items()
+        if access in SCOPES
+        for name in routes
+    }
+    named = set()
+    for each in json.loads(CONTRACT.read_text(encoding="utf-8"))["endpoints"]:
+        for path in (each["path"], *each["aliases"]):
+            place = each["method"], without_names(path.removeprefix("/api").removeprefix("/v1"))
+            if place not in served or NOBODYS.search(path):
+                continue
+            members = [name for name in (*each["query"], *each["request_fields"]) if name in OF_A_CALL]
+            if "{" in path:
+                named.add(place)
+            elif members:
+                named.add((*place, *members))
+
+    assert len(named) >= 4
+    assert named - asked() == set(), "write these down, with what the owner has to make first"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..call import Call
+from ..dialects.openai_chat.peek import refuse_preset
 from ..errors import BadRequest, NotImplementedHere
 from ..hookspecs import Transform, hookimpl
 from ..model import ChatRequest, ReasoningConfig
@@ -17,6 +18,8 @@ from ..planning import VARIANTS
 if TYPE_CHECKING:
     from ..server import Server
 
+#: what names a preset in the name of a model
+PRESET = "@preset/"
 #: what the contract knows (api.md 5); each is there where a plugin answers to it
 CONTRACT = frozenset({"web", "file-parser", "response-healing", "context-compression", "auto-router", "moderation"})
 
@@ -34,8 +37,12 @@ class Requested:
 
     @hookimpl(tryfirst=True)
     async def router_admit(self, call: Call) -> None:
-        """Raises BadRequest for a plugin that nobody knows, NotImplementedHere for one that is not set up."""
+        """Raises BadRequest for a plugin that nobody knows and for a preset that nobody has laid under the request, NotImplementedHere
+        for a plugin that is not set up."""
         head = call.head
+        for name in (head.model, *head.models):
+            if PRESET in name:
+                refuse_preset(name.partition(PRESET)[2], param="model" if name is head.model else "models")
         if ":" in head.model or any(":" in name for name in head.models):
             self._read_variants(call)
         if head.plugins:

@@ -425,12 +425,20 @@ async def test_the_word_in_a_prompt_changes_nothing(router: Running, upstream: F
         ("/v1/chat/completions", {"model": "echo/echo", "preset": "x", "messages": HELLO}),
         ("/v1/messages", {"model": "echo/echo", "preset": "x", "max_tokens": 9, "messages": HELLO}),
         ("/v1beta/models/echo/echo:generateContent", {"contents": [{"parts": []}], "routerConfig": {"preset": "x"}}),
+        ("/v1/chat/completions", {"model": "echo/echo@preset/x", "messages": HELLO}),
+        ("/v1/chat/completions", {"model": "@preset/x", "messages": HELLO}),
+        ("/v1/chat/completions", {"model": "echo/echo", "models": ["echo/two@preset/x"], "messages": HELLO}),
+        ("/v1/embeddings", {"model": "echo/echo@preset/x", "input": "hello"}),
+        ("/v1beta/models/echo/echo@preset/x:generateContent", {"contents": [{"parts": [{"text": "hello"}]}]}),
     ],
 )
 async def test_without_the_plugin_a_preset_is_refused(tmp_path: Path, path: str, body: dict[str, Any]) -> None:
     settings = Settings(providers={"echo": {"plugin": "echo"}}, plugins=PluginSettings(disabled=["presets"]))
     async with running(settings, tmp_path) as router:
-        assert (await router.post(path, body)).status == 400
+        answer = await router.post(path, body)
+
+    assert answer.status == 400
+    assert "the plugin presets must not be disabled" in await answer.text()
 
 
 # --- merging ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Raw, Struct
@@ -112,11 +112,12 @@ def routing(head: Head, values: dict[str, Any]) -> None:
         refuse_preset(preset)
 
 
-def refuse_preset(name: str) -> None:
+def refuse_preset(name: str, *, param: str = "preset") -> NoReturn:
     """A preset that nobody has laid under the request by now never will be. Raises BadRequest."""
     raise BadRequest(
-        f"the preset {name[:80]!r} cannot be used here: presets are for JSON bodies, and the plugin presets must not be disabled",
-        param="preset",
+        f"the preset {name[:80]!r} cannot be used here: name it in `preset` or `model` of a JSON body; the plugin presets must not be "
+        "disabled",
+        param=param,
     )
 
 

@@ -76,6 +76,14 @@ def _default(info: FieldInfo) -> Any:
 #: members that live in the JSON column `detail`, with their defaults, which are left out
 _DETAILS = {info.name: _default(info) for info in fields(Generation) if info.name not in _PLAIN and info.name != "cost"}
 _FOUND = ", ".join((*_PLAIN, "charge", "detail"))
+#: the rows with an id of an upstream, part by part of the index
+OF_UPSTREAM = """
+    WITH RECURSIVE part (number) AS (
+        SELECT max(seq) / 4096 FROM generation
+        UNION ALL SELECT number - 1 FROM part WHERE number > (SELECT min(seq) / 4096 FROM generation)
+    )
+    SELECT seq FROM part CROSS JOIN generation ON seq / 4096 = number AND upstream_id = ? AND upstream_id <> ''
+"""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -115,7 +123,7 @@ class Generations:
 
     async def find(self, id: str, caller: Identity) -> Generation | None:
         """A generation by our id or by the upstream's. Inference keys see their own only (those of earlier secrets too)."""
-        query = f"SELECT {_FOUND} FROM generation WHERE (id = ? OR (upstream_id = ? AND upstream_id <> ''))"  # noqa: S608
+        query = f"SELECT {_FOUND} FROM generation WHERE (id = ? OR seq IN ({OF_UPSTREAM}))"  # noqa: S608
         parameters = [id, id]
         if not caller.management:
             query += " AND key_hash IN (SELECT hash FROM key WHERE id = ? UNION SELECT ?)"

@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from router.call import Generation, Identity
 from router.prices import Usage
 from router.store import Database, Entries, Generations, Keys
-from router.store.generations import Spent, day_of
+from router.store.generations import OF_UPSTREAM, Spent, day_of
 
 FULL = Generation(
     id="gen-1700000000-aa",
@@ -97,10 +97,24 @@ async def test_a_rotated_key_still_sees_what_it_did(database: Database) -> None:
 
 async def test_the_lookup_uses_indexes(database: Database) -> None:
     plan = await database.all(
-        "EXPLAIN QUERY PLAN SELECT id FROM generation WHERE (id = ? OR (upstream_id = ? AND upstream_id <> '')) ORDER BY seq DESC",
+        f"EXPLAIN QUERY PLAN SELECT id FROM generation WHERE id = ? OR seq IN ({OF_UPSTREAM}) ORDER BY seq DESC",
         ("a", "a"),
     )
-    assert not [step for *_, step in plan if step.startswith("SCAN")]
+    assert not [step for *_, step in plan if step.startswith("SCAN") and step != "SCAN part"]
+
+
+async def test_the_upstreams_id_is_found_in_all_parts_of_its_index(database: Database) -> None:
+    generations = Generations(database)
+    for seq in (1, 4095, 4096, 123_456):
+        values = (seq, f"gen-{seq}", f"chatcmpl-{seq}")
+        insert = "INSERT INTO generation (seq, id, upstream_id, created_unix, day, key_hash, status) VALUES (?, ?, ?, 1, 0, 'k', 'ok')"
+        await database.write((insert, values))
+
+    for seq in (1, 4095, 4096, 123_456):
+        found = await generations.find(f"chatcmpl-{seq}", BOSS)
+        assert found is not None
+        assert found.id == f"gen-{seq}"
+    assert await generations.find("chatcmpl-2", BOSS) is None
 
 
 async def test_days_before_the_window_come_as_one_sum(database: Database) -> None:

@@ -524,13 +524,13 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _tags(call: Call) -> list[str]:
-    """The tags of header, body and key, without repetition."""
+    """The tags of key, header and body, without repetition. The key's go first: whoever pays counts on them, whatever its user adds."""
     sent = call.headers.get("X-Router-Tags") or call.headers.get("X-OpenRouter-Tags")
     identity = call.identity
     own = identity.tags if identity is not None else []
     if not sent and not call.head.tags and not own:
         return []
-    tags = [*(sent.split(",") if sent else ()), *call.head.tags, *own]
+    tags = [*own, *(sent.split(",") if sent else ()), *call.head.tags]
     cleaned = (_clean(tag.strip(), LONGEST_TAG) for tag in tags)
     return list(dict.fromkeys(tag for tag in cleaned if tag))[:TAGS]
 

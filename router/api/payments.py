@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SERVICE = "coinbase"
 #: USD of one charge
-LEAST, MOST = 1, 25_000
+LEAST, MOST = 0.01, 25_000
 LARGEST_NOTICE = 256 * 1024
 NOTICE_S = 10.0
 

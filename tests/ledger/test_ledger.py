@@ -536,7 +536,7 @@ async def test_what_a_row_tells(desk: Desk) -> None:
     assert row.user_agent == "curl/8.0??"
     assert row.app_title == "T" * 256
     assert row.http_referer == "https://example.org"
-    assert row.tags[:3] == ["a", "b", "t0"]
+    assert row.tags[:4] == ["team", "a", "b", "t0"]
     assert len(row.tags) == 16
     assert (row.latency_ms, row.generation_ms, row.streamed) == (500, 1250, True)
     assert row.attempts == [

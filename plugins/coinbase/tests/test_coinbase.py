@@ -190,6 +190,7 @@ async def test_a_long_notice_is_refused(router: Running) -> None:
     [
         {"amount": 0},
         {"amount": -1},
+        {"amount": 0.001},
         {"amount": 25_001},
         {"amount": "much"},
         {"sender": SENDER},

@@ -14,7 +14,7 @@ from aiohttp import FormData, web
 from msgspec import convert
 
 from router import Endpoint, Identity, Restriction, hookimpl
-from router.settings import ModelSettings
+from router.settings import ModelSettings, ResponsesSettings
 from router.testing import FakeUpstream, Running, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
@@ -530,6 +530,27 @@ async def test_what_plugins_add_is_blocked(router: Running, upstream: FakeUpstre
     assert (error["code"], error["metadata"]["patterns"]) == ("guardrail_blocked", ["email"])
     assert "plugins" in error["message"]
     assert upstream.asked == []
+
+
+async def test_a_conversation_that_was_kept_before_the_guardrail_is_looked_through(
+    start: Start, upstream: FakeUpstream
+) -> None:
+    far = {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"}
+    router = await start(providers={"acme": far}, responses=ResponsesSettings(store=True))
+    upstream.will(json_answer(completion()))
+    first = await router.post("/v1/responses", {"model": "acme/m", "input": "write to a@example.com"})
+    again = {"model": "acme/m", "input": "go on", "previous_response_id": (await first.json())["id"]}
+
+    id = await guarded(router, **MAIL)
+    assert (await router.post("/v1/responses", again)).status == 200
+    assert "write to [EMAIL]" in sent(upstream)
+    assert "example.com" not in sent(upstream)
+
+    filters = {"content_filter_builtins": [{"slug": "email", "action": "block"}]}
+    await manage(router, "PATCH", f"/guardrails/{id}", filters)
+    error = await refusal(router, again, "/v1/responses")
+    assert error["metadata"]["patterns"] == ["email"]
+    assert "conversation" in error["message"]
 
 
 # --- transcripts -----------------------------------------------------------------------------------------------------

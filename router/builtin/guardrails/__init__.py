@@ -16,10 +16,11 @@ from ...api import Route
 from ...call import Call, Identity, Restriction
 from ...dialects.openai_media import split
 from ...hookspecs import Filter, Rewrite, Transform, hookimpl
+from ..responses.rows import OWN
 from .added import Added
 from .answers import Answer
 from .combined import Book, GuardrailBudgets
-from .content import REQUEST, Filters, Findings, TooSlow, Walk, too_slow
+from .content import KEPT, REQUEST, Filters, Findings, TooSlow, Walk, too_slow
 from .routes import ROUTES
 from .transcripts import Transcript
 
@@ -53,19 +54,17 @@ class Guardrails:
     def router_received(self, call: Call) -> None:
         """Redact what the client sent. Raises Forbidden where something in it blocks."""
         filters = self._filters(call)
-        if filters is None:
+        if filters is not None:
+            call.body = _redacted(call, filters, REQUEST, call.body)
+
+    @hookimpl
+    async def router_admit(self, call: Call) -> None:
+        """Redact what a response was kept of that the request goes on from: other guardrails may have held then. Raises Forbidden."""
+        if OWN not in call.state or (filters := self._filters(call)) is None:
             return
-        findings = Findings(REQUEST)
-        try:
-            walk = Walk(filters, findings)
-            call.body = _form(call.body, walk) if call.body.startswith(b"--") else walk.body(call.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return  # what is wrong with it is said where it is read
-        except TooSlow:
-            raise too_slow() from None
-        if (entry := findings.entry()) is not None:
-            call.pipeline.append(entry)
-        findings.refuse()
+        members = call.head.members
+        body = _redacted(call, filters, KEPT, msgspec.json.encode({"input": members["input"]}))
+        members["input"] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["input"]
 
     @hookimpl
     def router_review(self, call: Call) -> Transform | None:
@@ -97,6 +96,22 @@ class Guardrails:
     async def _running(self) -> AsyncIterator[None]:
         self._server.ledger.budgets.insert(0, GuardrailBudgets(self._server, self._book))
         yield
+
+
+def _redacted(call: Call, filters: Filters, where: str, body: bytes) -> bytes:
+    """A request as it goes on. Raises Forbidden."""
+    findings = Findings(where)
+    walk = Walk(filters, findings)
+    try:
+        body = _form(body, walk) if body.startswith(b"--") else walk.body(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body  # what is wrong with it is said where it is read
+    except TooSlow:
+        raise too_slow() from None
+    if (entry := findings.entry()) is not None:
+        call.pipeline.append(entry)
+    findings.refuse()
+    return body
 
 
 def _form(body: bytes, walk: Walk) -> bytes:

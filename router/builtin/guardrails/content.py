@@ -19,7 +19,8 @@ REDACTED = "[REDACTED]"
 #: the stronger action comes first
 STRENGTH = ("block", "redact", "flag")
 #: what is looked through. An answer has been paid for
-REQUEST, ADDED, ANSWER = "request", "request with what plugins have added to it", "answer"
+REQUEST, ANSWER = "request", "answer"
+KEPT, ADDED = "conversation that the request goes on with", "request with what plugins have added to it"
 
 
 class Filter(Struct, kw_only=True, frozen=True):
@@ -306,6 +307,7 @@ class Stream:
 __all__ = [
     "ADDED",
     "ANSWER",
+    "KEPT",
     "REQUEST",
     "Filter",
     "Filters",

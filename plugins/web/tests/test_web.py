@@ -119,6 +119,26 @@ async def test_a_page_that_the_message_names_stands_in_front_of_it(start: Start,
     assert (note["url_citation"]["url"], note["url_citation"]["title"]) == (url, "Glomma")
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+async def test_a_guardrail_looks_through_pages_and_what_is_cited_of_them(start: Start, net: Net, stream: bool) -> None:
+    router = await started(start, net)
+    keys = {"keys": [identity.hash for identity in await router.server.keys.list()]}
+    rules = {"name": "g", "content_filters": [{"pattern": "621 km|Glomma", "action": "redact"}]}
+    made = await (await router.post("/v1/guardrails", rules, key=router.management)).json()
+    await router.post(f"/v1/guardrails/{made['data']['id']}/keys", keys, key=router.management)
+    url = net.fake.url + "/glomma"
+    net.says = f"It is long [there]({url})."
+
+    answer = await router.post("/v1/chat/completions", ask(f"How long is it, by {url}?", stream=stream))
+
+    told = await answer.text()
+    assert answer.status == 200
+    assert 'title="[REDACTED]">\nIt is [REDACTED] long.' in net.prompted[0]
+    assert "url_citation" in told
+    assert "[REDACTED]" in told
+    assert ("621 km" in told, "Glomma" in told) == (False, False)
+
+
 async def test_the_sdk_sees_where_the_answer_cites(start: Start, net: Net) -> None:
     router = await started(start, net)
     url = net.fake.url + "/glomma"

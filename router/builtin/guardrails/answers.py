@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from ...call import Call
 from ...errors import Forbidden
-from ...events import Event, ReasoningDelta, RefusalDelta, Stop, TextDelta, ToolDelta
-from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, TooSlow, too_slow
+from ...events import Event, PartDone, ReasoningDelta, RefusalDelta, Stop, TextDelta, ToolDelta
+from ...model import Citation
+from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, TooSlow, filtered, too_slow
 from .patterns import Deadline
 
 
@@ -61,8 +62,18 @@ class Answer:
                 for choice in list(self._open):
                     yield from self._close(choice)
                 yield event
+            case PartDone(part=Citation() as cited):
+                title, content = self._whole(cited.title), self._whole(cited.content)
+                yield replace(event, part=replace(cited, title=title, content=content))
             case _:
                 yield event
+
+    def _whole(self, text: str) -> str:
+        """A text that does not come in pieces. Raises TooSlow, Forbidden."""
+        with self._deadline:
+            text = filtered(text, self._filters, self._deadline, self._findings)
+        self._findings.refuse()
+        return text
 
     def _text(self, event: Any, key: Any, text: str) -> Iterator[Event]:
         found = self._open.get(event.choice)

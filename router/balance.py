@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -35,16 +35,33 @@ class Layer(Struct, kw_only=True):
     budget_id: str | None = None
 
 
+class Amount(NamedTuple):
+    """What a call may cost, in picodollars: `charge`, and `byok`, the list price of what goes by a client's own key of the provider."""
+
+    charge: int = 0
+    byok: int = 0
+
+    def counted(self, *, include_byok: bool) -> int:
+        """What counts against a limit that includes the one or only the other."""
+        return self.charge + self.byok if include_byok else self.charge
+
+    def __neg__(self) -> Amount:
+        return Amount(-self.charge, -self.byok)
+
+
+NOTHING = Amount()
+
+
 class Budget(Protocol):
     """What may be used up besides the limit of a key: a guardrail's budget, a workspace's, the balance.
 
     All of it is synchronous, and called without an await in between, so that concurrent calls cannot overspend.
     """
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
-        """Raise where nothing is left for this key, or less than `amount` (0 where it is not known or does not matter)."""
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
+        """Raise where nothing is left for this key, or less than `amount` (nothing where it is not known or does not matter)."""
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """Hold this much back for a call; negative: give back."""
 
     def book(self, identity: Identity, row: Generation) -> None:
@@ -91,12 +108,12 @@ class Balance:
                 usd_text(written),
             )
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
         """Raise InsufficientCredits where it is used up and `limits.enforce_balance` is on."""
         if not self._enforced():
             return
         left = self.amount - self.total.reserved
-        if left > 0 and left >= amount:
+        if left > 0 and left >= amount.charge:
             return
         how = "`router credits grant AMOUNT` or POST /api/v1/credits adds some (limits.enforce_balance)"
         if left <= 0:
@@ -105,13 +122,13 @@ class Balance:
                 f"the credits of this router are used up{f' (${usd_text(held)} is held for calls under way)' if held else ''}: {how}"
             )
         raise InsufficientCredits(
-            f"this call may cost up to ${usd_text(amount)}, and ${usd_text(left)} of credits is left (limits.strict): "
+            f"this call may cost up to ${usd_text(amount.charge)}, and ${usd_text(left)} of credits is left (limits.strict): "
             f"send a smaller max_tokens; {how}"
         )
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """For any key."""
-        self.total.reserved += amount
+        self.total.hold(amount)
 
     def book(self, identity: Identity, row: Generation) -> None:
         """Of any key."""

@@ -399,6 +399,7 @@ class Call:
         "request",
         "request_id",
         "reserved",
+        "reserved_byok",
         "restrictions",
         "server",
         "settled",
@@ -486,8 +487,10 @@ class Call:
         self.rate_limit: tuple[int, int, int] | None = None
         self.error: RouterError | None = None
         self.cancelled = False
-        #: what the ledger holds back for this call, in picodollars, and whose counters it is held in
+        #: what the ledger holds back for this call, in picodollars, and whose counters it is held in; the second only for limits that
+        #: include what goes by a client's own keys of the provider
         self.reserved = 0
+        self.reserved_byok = 0
         self.account: Any = None
         #: done when the row is committed; None before the end, and for calls that never came to a reservation
         self.settled: asyncio.Future[None] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .balance import Layer, byok_of
+from .balance import Amount, Layer, byok_of
 from .call import DEFAULT_WORKSPACE, LOCAL_USER, Generation, Identity
 from .ledger import Account
 from .store.generations import day_of
@@ -42,9 +42,9 @@ class Group:
             self._of[id] = name
         return self._account(name)
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """Hold this much back for a call of the key, or give it back."""
-        self._account(self._name(identity)).reserved += amount
+        self._account(self._name(identity)).hold(amount)
 
     def book(self, identity: Identity, row: Generation) -> None:
         """Count a call of the key where its account counts now."""
@@ -71,10 +71,10 @@ class Groups:
         self.workspaces.load(((id, workspace or DEFAULT_WORKSPACE) for id, workspace, _ in keys), DEFAULT_WORKSPACE)
         self.members.load(((id, member or LOCAL_USER) for id, _, member in keys), LOCAL_USER)
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
         """Nothing is limited here."""
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """In both groups of the key."""
         self.workspaces.hold(identity, amount)
         self.members.hold(identity, amount)

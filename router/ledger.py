@@ -13,14 +13,15 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from .balance import Balance, Budget, Layer, byok_of
+from .balance import NOTHING, Amount, Balance, Budget, Layer, byok_of
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
-from .prices import PICODOLLARS, Cost, Usage, usd_text
+from .prices import PICODOLLARS, Cost, Price, Usage, usd_text
 from .store.generations import Generations, day_of
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ class Account:
         "last_unix",
         "requests_by_day",
         "reserved",
+        "reserved_byok",
     )
 
     def __init__(self) -> None:
         self.reserved = 0
+        self.reserved_byok = 0
         self.charged_total = 0
         self.byok_total = 0
         self.charged_by_day: dict[int, int] = {}
@@ -71,6 +74,15 @@ class Account:
         self.last_unix = 0.0
         #: what was charged from a first to a last day, kept as it grows: each call asks for it, however many days there are
         self._sums: dict[tuple[int, int], int] = {}
+
+    def hold(self, amount: Amount) -> None:
+        """Hold this much back for a call, or (negative) give it back."""
+        self.reserved += amount.charge
+        self.reserved_byok += amount.byok
+
+    def held(self, *, include_byok: bool) -> int:
+        """What is held back for calls under way."""
+        return self.reserved + self.reserved_byok if include_byok else self.reserved
 
     def add(self, day: int, charge: int, byok: int, requests: int) -> None:
         """Count what was booked. `day` -1: long ago."""
@@ -117,7 +129,7 @@ class Account:
         if identity.limit is None:
             return None
         day = day_of(at_unix)
-        used = self.charged(identity.limit_reset, day) + self.reserved
+        used = self.charged(identity.limit_reset, day) + self.held(include_byok=identity.include_byok_in_limit)
         if identity.include_byok_in_limit:
             used += self.byok(identity.limit_reset, day)
         return identity.limit - used
@@ -172,7 +184,7 @@ class Ledger:
 
     # --- before ---
 
-    def admit(self, identity: Identity, at_unix: float, amount: int = 0) -> None:
+    def admit(self, identity: Identity, at_unix: float, amount: Amount = NOTHING) -> None:
         """Refuse who has nothing left, or less than `amount`, and everybody while no records can be written.
 
         First the limit of the key, then the budgets in their order. Raises InsufficientCredits, Forbidden, Overloaded.
@@ -183,9 +195,9 @@ class Ledger:
             )
         if identity.limit is not None:
             account = self.account(identity)
-            left = account.left(identity, at_unix)
-            if left is not None and (left <= 0 or left < amount):
-                raise _used_up(identity, at_unix, account) if left <= 0 else _too_dear(identity, left, amount)
+            left, wanted = account.left(identity, at_unix), amount.counted(include_byok=identity.include_byok_in_limit)
+            if left is not None and (left <= 0 or left < wanted):
+                raise _used_up(identity, at_unix, account) if left <= 0 else _too_dear(identity, left, wanted)
         for budget in self.budgets:
             budget.check(identity, amount, at_unix)
 
@@ -200,7 +212,7 @@ class Ledger:
                 scope="key_limit",
                 interval=reset,
                 limit=identity.limit,
-                spent=identity.limit - left - account.reserved,
+                spent=identity.limit - left - account.held(include_byok=identity.include_byok_in_limit),
                 left=left,
                 include_byok=identity.include_byok_in_limit,
             )
@@ -213,15 +225,15 @@ class Ledger:
         if identity is None or call.account is not None:
             return
         amount = self.affordable(call, identity)
-        call.account, call.reserved = self.account(identity), amount
-        call.account.reserved += amount
+        call.account, (call.reserved, call.reserved_byok) = self.account(identity), amount
+        call.account.hold(amount)
         for budget in self.budgets:
             budget.hold(identity, amount)
 
-    def affordable(self, call: Call, identity: Identity) -> int:
+    def affordable(self, call: Call, identity: Identity) -> Amount:
         """The most that the call's plan may cost. Raises what `admit` raises where it may not be spent."""
         amount = worst_case(call)
-        self.admit(identity, call.created_unix, amount if self._server.settings.limits.strict else 0)
+        self.admit(identity, call.created_unix, amount if self._server.settings.limits.strict else NOTHING)
         return amount
 
     def started(self, call: Call) -> None:
@@ -305,11 +317,12 @@ class Ledger:
             self._conclude(call)
         finally:
             row = call.state["generation"] = self._row(call)
-            account.reserved -= call.reserved
+            given_back = -Amount(call.reserved, call.reserved_byok)
+            account.hold(given_back)
             account.add(day_of(row.created_unix), row.cost or 0, byok_of(row), 1)
             account.last_unix = max(account.last_unix, row.created_unix)
             for budget in self.budgets:
-                budget.hold(identity, -call.reserved)
+                budget.hold(identity, given_back)
                 budget.book(identity, row)
             call.settled = self._generations.add(row)
 
@@ -435,7 +448,8 @@ def _too_dear(identity: Identity, left: int, amount: int) -> InsufficientCredits
 def _used_up(identity: Identity, at_unix: float, account: Account) -> InsufficientCredits:
     assert identity.limit is not None
     name, limit, reset = identity.name or identity.label, usd_text(identity.limit), identity.limit_reset
-    held = f" (${usd_text(account.reserved)} of it is held for calls under way)" if account.reserved else ""
+    reserved = account.held(include_byok=identity.include_byok_in_limit)
+    held = f" (${usd_text(reserved)} of it is held for calls under way)" if reserved else ""
     if reset is None:
         return InsufficientCredits(
             f"key {name!r} has used up its limit of ${limit}{held}: raise its limit or use another key"
@@ -450,22 +464,28 @@ def _used_up(identity: Identity, at_unix: float, account: Account) -> Insufficie
 # --- amounts ---------------------------------------------------------------------------------------------------------
 
 
-def worst_case(call: Call) -> int:
+def worst_case(call: Call) -> Amount:
     """The most that the plan may cost: the estimated prompt and the longest answer, at its dearest candidate."""
     if call.recalled is not None:
-        return 0
-    return max((_worst_at(call, candidate) for candidate in call.plan.candidates), default=0)
+        return NOTHING
+    charge = byok = 0
+    for candidate in call.plan.candidates:
+        price = candidate.price
+        if price is None:
+            continue
+        listed = _worst_at(call, candidate, price)
+        if candidate.credential.byok:
+            byok = max(byok, listed)
+        if candidate.credential.byok or candidate.endpoint.local:
+            # Nobody charges us, but there may be a fee.
+            listed = ceil(listed * candidate.provider.settings.fee_percent / 100)
+        charge = max(charge, listed)
+    return Amount(charge, byok)
 
 
-def _counts_byok(call: Call) -> bool:
-    """Does what the client's own keys would cost count against the limit of our key?"""
-    return call.identity is not None and call.identity.include_byok_in_limit
-
-
-def _worst_at(call: Call, candidate: Candidate) -> int:
-    price, head = candidate.price, call.head
-    if price is None or (candidate.credential.byok and not _counts_byok(call)):
-        return 0
+def _worst_at(call: Call, candidate: Candidate, price: Price) -> int:
+    """At list price."""
+    head = call.head
     longest = candidate.endpoint.model.max_output
     wanted = DEFAULT_OUTPUT_TOKENS if head.max_tokens is None else head.max_tokens
     output = (min(wanted, longest) if longest else wanted) * head.n

@@ -60,10 +60,10 @@ class Counters:
         return self._limits
 
     def count_day(self, day: int) -> None:
-        """One more request on this day."""
+        """One more request on this day. Days that are far from it are forgotten, later ones too: the clock may have gone back."""
         self.by_day[day] = self.by_day.get(day, 0) + 1
         while len(self.by_day) > KEPT_DAYS:
-            del self.by_day[min(self.by_day)]
+            del self.by_day[max(self.by_day, key=lambda each: abs(each - day))]
 
 
 class Limits:
@@ -107,8 +107,9 @@ class Limits:
         counters = self._counters.get(id)
         if counters is None:
             today = day_of(self._clock.wall())
-            remembered = self._server.ledger.account(identity).requests_by_day.get(today, 0)
-            counters = self._counters[id] = Counters({today: remembered})
+            by_day = self._server.ledger.account(identity).requests_by_day
+            near = {day: requests for day, requests in by_day.items() if abs(day - today) < KEPT_DAYS}
+            counters = self._counters[id] = Counters(near)
         return counters
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from router.balance import Amount
 from router.call import Generation, Identity
 from router.errors import Forbidden, InsufficientCredits
 from router.prices import PICODOLLARS, Price, Usage
@@ -138,12 +139,12 @@ class Noting:
         self.notes = notes
         self.refusal = refusal
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
         self.notes.append(("check", identity.name, amount))
         if self.refusal is not None:
             raise self.refusal
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         self.notes.append(("hold", amount))
 
     def book(self, identity: Identity, row: Generation) -> None:
@@ -157,9 +158,9 @@ async def test_a_budget_is_asked_held_and_booked(tmp_path: Path) -> None:
         call = desk.start(await desk.admit(desk.call(await desk.key())))
         desk.finish(call, Usage(input=1, output=1))
 
-    held = 200 * MICRO
+    held = Amount(200 * MICRO)
     assert notes == [
-        ("check", "one", 0),
+        ("check", "one", Amount()),
         ("check", "one", held),
         ("hold", held),
         ("hold", -held),

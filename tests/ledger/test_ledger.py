@@ -44,19 +44,29 @@ SOUND = Price(prompt=1, completion=2, audio_input=40, audio_output=80)
             990,
         ),
         (None, {}, 0),
+        (PRICE, {"endpoint": {"local": True}}, 0),
+        (PRICE, {"endpoint": {"local": True}, "fee_percent": 2.5}, 5 * MICRO),
         (SOUND, {"prompt": 10, "max_tokens": 10}, 30),
         (SOUND, {"prompt": 10, "max_tokens": 10, "modalities": frozenset({"audio"})}, 420),
         (SOUND, {"prompt": 10, "max_tokens": 10, "model": Model(id="m", output_modalities=["text", "audio"])}, 810),
     ],
 )
 async def test_the_worst_case(desk: Desk, price: Price | None, options: dict[str, Any], amount: int) -> None:
-    assert worst_case(desk.call(None, price=price, **options)) == amount
+    assert worst_case(desk.call(None, price=price, **options)) == (amount, 0)
+
+
+async def test_the_worst_case_of_a_clients_own_key_is_its_fee_and_what_it_would_have_cost(desk: Desk) -> None:
+    assert worst_case(desk.call(None, byok=True)) == (0, 200 * MICRO)
+    own, ours = desk.call(None, byok=True, fee_percent=5), desk.call(None, prompt=0)
+    assert worst_case(own) == (10 * MICRO, 200 * MICRO)
+    own.plan.candidates += ours.plan.candidates
+    assert worst_case(own) == (200 * MICRO, 200 * MICRO)
 
 
 async def test_the_dearest_candidate_counts(desk: Desk) -> None:
     call, dear = desk.call(None), desk.call(None, price=Price(prompt=MICRO * 2, completion=MICRO * 2))
     call.plan.candidates += dear.plan.candidates
-    assert worst_case(call) == 400 * MICRO
+    assert worst_case(call) == (400 * MICRO, 0)
 
 
 async def test_money_is_held_while_a_call_runs_and_what_it_cost_stays(desk: Desk) -> None:

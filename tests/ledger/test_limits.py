@@ -128,6 +128,23 @@ async def test_requests_per_day_survive_a_restart_and_a_clock_that_goes_back(tmp
         await refused(desk, key)
 
 
+async def test_a_clock_that_goes_back_finds_the_requests_of_the_days_around(tmp_path: Path) -> None:
+    clock = StillClock()
+    async with opened(tmp_path, clock=clock) as desk:
+        key = await desk.key(rpd=1)
+        await went(desk, key)
+        clock.unix += DAY
+        await went(desk, key)
+    async with opened(tmp_path, clock=clock) as desk:
+        await refused(desk, key)
+        clock.unix -= DAY
+        await refused(desk, key)
+        for days in (2, 3, -20, 1, 1):
+            clock.unix += days * DAY
+            await went(desk, key)
+            await refused(desk, key)
+
+
 # --- tokens per minute -----------------------------------------------------------------------------------------------
 
 

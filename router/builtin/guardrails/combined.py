@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from ...balance import Layer
+from ...balance import Amount, Layer
 from ...call import DEFAULT_WORKSPACE, LOCAL_USER, Endpoint, Generation, Identity, Restriction
 from ...ledger import Account
 from ...prices import Price
@@ -127,7 +127,7 @@ class GuardrailBudgets:
         self._server = server
         self._book = book
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
         """Raises Forbidden."""
         combined = self._book.of(identity)
         if combined is None:
@@ -145,7 +145,7 @@ class GuardrailBudgets:
                 include_byok=guardrail.rules.include_byok,
             )
         ]
-        refuse(found, amount, at_unix)
+        refuse(found, at_unix)
 
     def _account(self, scope: Scope, identity: Identity) -> Account:
         server = self._server
@@ -158,7 +158,7 @@ class GuardrailBudgets:
                 return server.groups.members.account(identity)
         return server.ledger.account(identity)
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """Others do."""
 
     def book(self, identity: Identity, row: Generation) -> None:

@@ -46,8 +46,10 @@ class States:
         """Once for each key, limit and window."""
         server, now = self._server, self._server.clock.wall()
         for key in server.keys.limited():
-            left = server.ledger.account(key).left(key, now)
-            if key.limit is None or left is None or left + server.ledger.account(key).reserved > 0:
+            account = server.ledger.account(key)
+            left = account.left(key, now)
+            held = account.held(include_byok=key.include_byok_in_limit)
+            if key.limit is None or left is None or left + held > 0:
                 continue
             since = bounds(key.limit_reset, day_of(now))[0] if key.limit_reset else 0
             data = {"key_hash": key.hash, "name": key.name, "limit": usd(key.limit), "limit_reset": key.limit_reset}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ...balance import Layer
+from ...balance import Amount, Layer
 from ...call import Generation, Identity
 from ...errors import Forbidden
 from ...ledger import Account, resets_at
@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 
 
 class Exceeded(Struct, kw_only=True):
-    """A budget that has too little left. `whose` as the message has it; money in picodollars."""
+    """A budget that has too little left. `whose` as the message has it; money in picodollars, `wanted` what the call may cost."""
 
     whose: str
     interval: str
     limit: int
     left: int
+    wanted: int
 
 
 def exceeded(
-    whose: str, limits: Mapping[str, int], account: Account, amount: int, at_unix: float, *, include_byok: bool
+    whose: str, limits: Mapping[str, int], account: Account, amount: Amount, at_unix: float, *, include_byok: bool
 ) -> list[Exceeded]:
     """Which of these budgets have nothing left, or less than `amount`."""
-    found, day = [], day_of(at_unix)
+    found, day, wanted = [], day_of(at_unix), amount.counted(include_byok=include_byok)
+    held = account.held(include_byok=include_byok)
     for interval, limit in limits.items():
         window = None if interval == "lifetime" else interval
-        used = account.charged(window, day) + account.reserved + (account.byok(window, day) if include_byok else 0)
-        if used >= limit or limit - used < amount:
-            found.append(Exceeded(whose=whose, interval=interval, limit=limit, left=limit - used))
+        used = account.charged(window, day) + held + (account.byok(window, day) if include_byok else 0)
+        if used >= limit or limit - used < wanted:
+            found.append(Exceeded(whose=whose, interval=interval, limit=limit, left=limit - used, wanted=wanted))
     return found
 
 
@@ -51,12 +53,12 @@ def layers_of(
         window = None if interval == "lifetime" else interval
         spent = account.charged(window, day) + (account.byok(window, day) if include_byok else 0)
         limit = limits[interval]
-        left = limit - spent - account.reserved
+        left = limit - spent - account.held(include_byok=include_byok)
         layers.append(Layer(interval=window, limit=limit, spent=spent, left=left, include_byok=include_byok, **names))
     return layers
 
 
-def refuse(found: list[Exceeded], amount: int, at_unix: float) -> None:
+def refuse(found: list[Exceeded], at_unix: float) -> None:
     """Raises Forbidden that tells of the broadest, where there is any."""
     if not found:
         return
@@ -64,7 +66,7 @@ def refuse(found: list[Exceeded], amount: int, at_unix: float) -> None:
     what = f"the {worst.interval} budget of {worst.whose} (${usd_text(worst.limit)})"
     if worst.left > 0:
         raise Forbidden(
-            f"this call may cost up to ${usd_text(amount)}, and ${usd_text(worst.left)} is left of {what} (limits.strict): "
+            f"this call may cost up to ${usd_text(worst.wanted)}, and ${usd_text(worst.left)} is left of {what} (limits.strict): "
             "send a smaller max_tokens or raise the budget",
             code="quota_exceeded",
         )
@@ -81,7 +83,7 @@ class WorkspaceBudgets:
         self._workspaces = workspaces
         self._groups = groups
 
-    def check(self, identity: Identity, amount: int, at_unix: float) -> None:
+    def check(self, identity: Identity, amount: Amount, at_unix: float) -> None:
         """Raises Forbidden."""
         workspace = self._workspaces.get(identity.workspace_id)
         if workspace is None or not workspace.budgets:
@@ -90,9 +92,9 @@ class WorkspaceBudgets:
         account = self._groups.workspaces.account(identity)
         whose = f"the workspace {workspace.slug!r}"
         found = exceeded(whose, limits, account, amount, at_unix, include_byok=workspace.include_byok)
-        refuse(found, amount, at_unix)
+        refuse(found, at_unix)
 
-    def hold(self, identity: Identity, amount: int) -> None:
+    def hold(self, identity: Identity, amount: Amount) -> None:
         """`Groups` does."""
 
     def book(self, identity: Identity, row: Generation) -> None:

@@ -13,7 +13,6 @@ from ..payments import Payments, Wish
 from ..prices import picodollars, usd_text
 from ..store.audit import recorded
 from ..store.charges import Charged
-from ..store.entries import Booking
 from . import Request, Route
 
 log = logging.getLogger(__name__)
@@ -110,14 +109,7 @@ async def notice(request: Request) -> NoticeTaken:
 
 async def _book(request: Request, known: Charged) -> None:
     server = request.server
-    booking = Booking(
-        type="credit",
-        amount=known.amount,
-        counter_account=f"payments:{known.service}",
-        description=f"{known.service} charge {known.code or known.id}",
-        idempotency_key=f"charge:{known.service}:{known.id}",
-        created_unix=server.clock.wall(),
-    )
+    booking = server.charges.booking(known, server.clock.wall())
     change = request.change("credits.paid", booking.id, charge=known.id, amount=usd_text(known.amount))
     change.actor = known.service
     await server.entries.book(booking, server.charges.now(known, "paid"), recorded(change))

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from .audit import Change, recorded
 from .database import Database
+from .entries import Booking
 from .writer import Statement
 
 State = Literal["open", "paid", "failed"]
@@ -56,6 +57,17 @@ class Charges:
             (service, id),
         )
         return Charged(**dict(zip(Charged.__struct_fields__, row, strict=True))) if row else None
+
+    def booking(self, charge: Charged, at_unix: float) -> Booking:
+        """The booking that credits what was paid, once."""
+        return Booking(
+            type="credit",
+            amount=charge.amount,
+            counter_account=f"payments:{charge.service}",
+            description=f"{charge.service} charge {charge.code or charge.id}",
+            idempotency_key=f"charge:{charge.service}:{charge.id}",
+            created_unix=at_unix,
+        )
 
     def now(self, charge: Charged, state: State) -> Statement:
         """The statement that says how it ended. What is paid stays paid, whatever comes late."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct, field
@@ -11,8 +10,7 @@ from msgspec import Struct, field
 from ..builtin.simulation import Simulation, policy_of
 from ..errors import BadRequest, Overloaded
 from ..store.traffic import Traffic
-from . import Request, Route, shapes
-from .moments import moment
+from . import Request, Route, moments, shapes
 
 
 class Asked(Struct, forbid_unknown_fields=True):
@@ -43,8 +41,8 @@ async def simulate(request: Request, body: Asked) -> dict[str, Any]:
         ).run()
     return {
         "object": "simulation",
-        "start": moment(start),
-        "end": moment(end),
+        "start": moments.moment(start),
+        "end": moments.moment(end),
         "policy": body.policy,
         **report.printed(),
     }
@@ -54,11 +52,10 @@ def unix_of(given: str | float, name: str) -> float:
     """A time: RFC 3339 (a date alone is its midnight, UTC), or unix seconds. Raises BadRequest."""
     try:
         if isinstance(given, str):
-            parsed = datetime.fromisoformat(given)
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+            return moments.unix_of(given)
         if math.isfinite(given) and 0 <= given < 1e11:
             return given
-    except (ValueError, OverflowError):
+    except ValueError:
         pass
     raise BadRequest(f"{name} must be a time like 2026-11-01 or 2026-11-01T12:00:00Z", param=name)
 

@@ -305,6 +305,7 @@ async def test_a_policy_that_is_wrong(router: Running, policy: Any, param: str) 
     ("body", "param"),
     [
         ({"start": "yesterday"}, "start"),
+        ({"end": "9999-12-31T23:59-12:00"}, "end"),
         ({"end": -5}, "end"),
         ({"end": START}, "end"),
         ({"end": None}, "end"),

@@ -158,7 +158,7 @@ async def _hashes(request: Request, asked: str | None) -> list[str] | None:
     if caller.management:
         return None if asked is None else await entries.hashes(asked)
     own = await entries.hashes(caller.hash)
-    return own if asked is None or asked in own else []
+    return own if asked is None or asked in (*own, caller.id) else []
 
 
 def _transaction(entry: Entry, *, sees_balance: bool) -> Transaction:

@@ -136,10 +136,10 @@ class Entries:
         row = await self._database.one("SELECT balance_after FROM entry ORDER BY seq DESC LIMIT 1")
         return row[0] if row else 0
 
-    async def hashes(self, hash: str) -> list[str]:
-        """All hashes of the key that has or had this one: every secret that it ever had."""
+    async def hashes(self, key: str) -> list[str]:
+        """All hashes of the key that has or had this one, or has this id: every secret that it ever had."""
         rows = await self._database.all(
-            "SELECT hash FROM key WHERE id IN (SELECT id FROM key WHERE hash = ?) UNION SELECT ?", (hash, hash)
+            "SELECT hash FROM key WHERE id IN (SELECT id FROM key WHERE hash = ?1 OR id = ?1) UNION SELECT ?1", (key,)
         )
         return [row[0] for row in rows]
 

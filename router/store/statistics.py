@@ -88,10 +88,10 @@ class Statistics:
         found = [Sums(dict(zip(by, row, strict=False)), *row[len(by) :]) for row in rows]
         return [each for each in found if each.requests]
 
-    async def hashes(self, hash: str) -> list[str]:
-        """All hashes of the key that has or had this one: every secret that it ever had."""
+    async def hashes(self, key: str) -> list[str]:
+        """All hashes of the key that has or had this one, or has this id: every secret that it ever had."""
         rows = await self._database.all(
-            "SELECT hash FROM key WHERE id IN (SELECT id FROM key WHERE hash = ?) UNION SELECT ?", (hash, hash)
+            "SELECT hash FROM key WHERE id IN (SELECT id FROM key WHERE hash = ?1 OR id = ?1) UNION SELECT ?1", (key,)
         )
         return [row[0] for row in rows]
 

@@ -229,7 +229,9 @@ async def test_an_inference_key_sees_its_own_only(begin: Start) -> None:
 
     plain, rotated = await router.server.keys.rotate("other")
     assert (await got(router, "/v1/transactions", plain))["total_count"] == 1
-    for hash in (identity.hash, rotated.hash):
+    assert (await got(router, f"/v1/transactions?api_key_hash={rotated.id}", plain))["total_count"] == 1
+    assert (await got(router, f"/v1/transactions?api_key_hash={rotated.id}"))["total_count"] == 0
+    for hash in (identity.hash, rotated.hash, rotated.id):
         told = await got(router, f"/v1/transactions?api_key_hash={hash}", router.management)
         assert [each["generation_id"] for each in told["data"]] == [theirs]
 

@@ -143,6 +143,7 @@ async def test_activity_of_one_key_model_user_or_workspace(router: Running, hash
         return [each["model"] for each in (await ask(router, f"/api/v1/activity?{query}"))["data"]]
 
     assert await models(f"api_key_hash={identity.hash}") == ["acme/n"]
+    assert await models(f"api_key_hash={identity.id}") == ["acme/n"]
     assert await models("model=acme/m") == ["acme/m"]
     assert await models("user_id=u2") == ["acme/n"]
     assert await models("workspace_id=ws_1") == ["acme/n"]

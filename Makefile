@@ -21,10 +21,13 @@ help:                  ## list the targets
 run: $(VENV)/ready     ## serve config.toml on port 8080
 	@exec $(BIN)/router serve --config config.toml $(ARGS)
 
-test: $(VENV)/test     ## the whole suite
+test: $(VENV)/test     ## the suite, but for the tests that take long
 	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
-check: lint test       ## everything CI runs: format, lint, types, test
+long: $(VENV)/test     ## the long tests: simulations, property tests in depth, environments of their own
+	$(BIN)/pytest -n auto --dist loadfile -m long --timeout 300 $(ARGS)
+
+check: lint test long  ## format, lint, types, and all tests but for the clients'
 
 lint: $(VENV)/test     ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -105,4 +108,4 @@ $(NODE)/ready: tests/node/package.json tests/node/package-lock.json tests/node/.
 	@cd tests/node && ../../$(NODE)/bin/npm ci --loglevel error >/dev/null
 	@touch $@
 
-.PHONY: help run test check lint format crash node matrix bench wheels docs clean
+.PHONY: help run test long check lint format crash node matrix bench wheels docs clean

@@ -6,6 +6,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 from __future__ import annotations
 
 from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Restriction, Sink
+from .catalogue import load_catalogue
 from .confined import Confined, OutOfBounds
 from .errors import (
     BadImage,
@@ -73,8 +74,9 @@ from .model import (
 from .openai_compatible import OpenAICompatible
 from .payments import Charge, Notice, Payments, Wish
 from .prices import Price, PriceOverride, Usage
-from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream, error_of, load_catalogue
+from .provider import Automatic, Outgoing, Provider, ProviderSettings, Timeouts, Upstream
 from .sse import MessageEvent, open_lines
+from .upstream_errors import error_of
 
 __version__ = "1.0.0"
 

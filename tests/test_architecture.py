@@ -33,7 +33,10 @@ LAYERS = (
         "windows",
         "confined",
     ),
-    ("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
+    (
+        *("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
+        *("upstream_errors", "catalogue"),
+    ),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
     ("planning", "signatures", "relay", "attempts", "balance", "ledger", "groups", "sink", "sessions", "devices"),
     ("lifecycle", "counting", "asking", "builtin"),

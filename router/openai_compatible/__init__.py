@@ -19,8 +19,9 @@ from ..events import Event, Reply
 from ..modalities import Embedded, EmbedRequest
 from ..model import ChatRequest, Model, ReasoningConfig
 from ..openai_words import REASONING_MEMBERS, effort_of, plain_messages, reasoning_config
-from ..provider import Outgoing, Provider, ProviderSettings, error_of, read_body
+from ..provider import Outgoing, Provider, ProviderSettings, read_body
 from ..sse import MessageEvent
+from ..upstream_errors import error_of
 from ..wire import openai as wire
 from . import decode, encode, vectors
 

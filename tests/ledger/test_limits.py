@@ -257,11 +257,14 @@ moves = st.tuples(
     #: tokens that are asked for, and that are used
     st.integers(1, 1200),
     st.integers(0, 1200),
+    #: does it end at once? Else one of those that have not ends later
+    st.booleans(),
 )
 
 
 @settings(max_examples=25)
-@example([(0.0, 0, 990, 990), (59.0, 0, 1, 1), (0.0, 0, 1, 1), (0.0, 0, 1, 1), (0.0, 0, 900, 0)])
+@example([(0.0, 0, 990, 990, True), (59.0, 0, 1, 1, True), *[(0.0, 0, 1, 1, True)] * 2, (0.0, 0, 900, 0, True)])
+@example([(0.0, 0, 900, 90, False), (30.0, 0, 200, 200, True), (1.0, 0, 200, 200, True), (29.0, 0, 700, 0, True)])
 @given(st.lists(moves, max_size=40))
 def test_limits_a_minute_are_exact_to_the_call_whatever_the_wall_clock_does(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -272,13 +275,20 @@ async def compared(folder: Path, steps: list[Any]) -> None:
     """Each call goes exactly where a plain list of the calls before says so; the wait that is told is the shortest."""
     async with opened(folder) as desk:
         key = await desk.key(rpm=RPM, tpm=TPM)
-        made: list[tuple[float, int]] = []
+        made: list[tuple[float, Call]] = []
+        #: what is held for each call, and then what it has used
+        counts: dict[str, int] = {}
+        running: list[tuple[Call, int]] = []
 
         def fits(at: float, tokens: int) -> bool:
-            inside = [used for then, used in made if int(then) > int(at) - WINDOW_S]
+            inside = [counts[call.id] for then, call in made if int(then) > int(at) - WINDOW_S]
             return len(inside) < RPM and sum(inside) + tokens <= TPM
 
-        for seconds, jump, wanted, used in steps:
+        def finish(call: Call, used: int) -> None:
+            desk.finish(call, Usage(input=used, output=0))
+            counts[call.id] = used
+
+        for seconds, jump, wanted, used, at_once in steps:
             desk.clock.move(seconds)
             desk.clock.unix += jump
             now, tokens = desk.clock.now_s, min(wanted, TPM)
@@ -286,13 +296,18 @@ async def compared(folder: Path, steps: list[Any]) -> None:
             wait_s = await asked(desk, call)
             assert (wait_s is None) == fits(now, tokens)
             if wait_s is None:
-                desk.finish(desk.start(call), Usage(input=used, output=0))
-                made.append((now, used))
+                counts[call.id] = tokens
+                made.append((now, call))
+                running.append((desk.start(call), used))
+                if at_once or len(running) > 2:
+                    finish(*running.pop(-1 if at_once else 0))
                 continue
             assert 1 <= wait_s <= WINDOW_S
             assert fits(now + wait_s, tokens)
             assert wait_s == 1 or not fits(now + wait_s - 1, tokens)
             desk.ledger.settle(call)
+            if running:
+                finish(*running.pop())
 
 
 async def asked(desk: Desk, call: Call) -> float | None:

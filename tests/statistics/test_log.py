@@ -195,6 +195,14 @@ async def test_the_feed_has_calls_and_changes_as_they_come(router: Running) -> N
         assert (await line(changes))["action"] == "key.create"
 
 
+async def test_the_head_of_the_feed_has_an_end(router: Running) -> None:
+    headers = {"Authorization": f"Bearer {router.management}"}
+    async with router.session.head(f"{router.url}/v1/logs?stream=true", headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+
+    assert router.server.plugins._manager.get_plugin("log").feed.listeners == 0
+
+
 async def test_who_comes_back_gets_what_it_has_missed(router: Running) -> None:
     for id in ("a", "b", "c"):
         await recorded(router, ONE, id=id)

@@ -71,6 +71,10 @@ class Feed:
         place = await self._begin(request)
         response = web.StreamResponse(headers=answer_headers(request.id, UNLIMITED) | HEADERS)
         await response.prepare(request.http)
+        if (
+            request.http.method == "HEAD"
+        ):  # who asks for the head alone waits for its end on a connection with more to come
+            return response
         try:
             await self._write(response, KEEPALIVE)
             while self._may_listen(request, known=known):

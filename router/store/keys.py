@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,8 @@ from .writer import Statement
 SHORTEST_SECRET = 32
 LONGEST_NAME = 100
 RESETS = ("daily", "weekly", "monthly")
+#: what SQLite numbers rows by
+Row = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 #: a reload of more keys than this lets others in between
 ROWS_AT_A_TIME = 200
 
@@ -380,7 +382,7 @@ def _token(last: Identity, rowid: int) -> str:
 
 def _place(token: str) -> tuple[float, int]:
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(token + "==="), type=tuple[float, int])
+        return msgspec.json.decode(base64.urlsafe_b64decode(token + "==="), type=tuple[float, Row])
     except (ValueError, msgspec.MsgspecError):
         raise BadRequest("this page_token is not one of ours; take next_page_token", param="page_token") from None
 

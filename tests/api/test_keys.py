@@ -244,7 +244,13 @@ async def test_keys_of_a_workspace(router: Running) -> None:
     assert default["total_count"] == 2
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "offset=-1", "page_token=x", "include_disabled=perhaps"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "offset=-1", "include_disabled=perhaps", "page_token=x"),
+        "page_token=WzEsOTk5OTk5OTk5OTk5OTk5OTk5OTld",  # [1,99999999999999999999]
+    ],
+)
 async def test_pages_that_make_no_sense(router: Running, query: str) -> None:
     error = await ask(router, "GET", f"/api/v1/keys?{query}", status=400)
 

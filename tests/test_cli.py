@@ -272,13 +272,14 @@ def test_a_key_is_shown_once(program: Router) -> None:
 
 def test_what_was_asked_of_a_key_is_kept(router: Router) -> None:
     options = ("--management", "--limit", "0.50", "--reset", "monthly", "--rpm", "7", "--expires", "2999-01-02")
-    router("keys", "create", "--name", "boss", *options, "--endpoint", "/models", "--endpoint", "/key*")
+    router("keys", "create", "--name", "boss", *options, "--endpoint", "/models", "--endpoint", "/\x1b[2J*")
 
+    assert "/models, /\\x1b[2J*" in router("keys", "show", "boss").stdout
     shown = json.loads(router("keys", "show", "boss", "--json").stdout)
 
     assert (shown["key_type"], shown["limit"], shown["limit_reset"]) == ("management", 0.5, "monthly")
     assert (shown["rpm"], shown["expires_at"], shown["state"]) == (7, "2999-01-02T00:00:00.000Z", "live")
-    assert shown["allowed_endpoints"] == ["/models", "/key*"]
+    assert shown["allowed_endpoints"] == ["/models", "/\x1b[2J*"]
 
 
 @pytest.mark.parametrize(

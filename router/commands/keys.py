@@ -16,6 +16,7 @@ from ..api.key import Key, key_of
 from ..api.moments import unix_of
 from ..call import Identity
 from ..ledger import Account, accounts
+from ..logs import escaped
 from ..prices import PICODOLLARS, usd_text
 from ..settings import Settings
 from ..store.database import Database
@@ -165,7 +166,7 @@ async def _write_one(args: argparse.Namespace, identity: Identity, generations: 
         return
     row["rate_limit"].pop("note")
     for name, value in row.items():
-        write(f"{name:<23}{_worded(value)}")
+        write(f"{name:<23}{escaped(_worded(value))}")
 
 
 def _worded(value: Any) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -14,6 +16,9 @@ from tests import described
 #: running routers, and upstreams that do what they are told
 pytest_plugins = ["router.testing.fixtures"]
 
+#: of a certificate
+END = "-----END CERTIFICATE-----\n"
+
 settings.register_profile(
     "suite",
     deadline=None,
@@ -21,6 +26,17 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust one certificate authority instead of all: SDKs read the whole list for each client that is made, and that takes longer
+    than most tests. None is needed on loopback."""
+    path = tmp_path_factory.mktemp("authorities") / "one.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(END)[0] + END)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ VARIANTS = frozenset({"free", "nitro", "floor", "online", "thinking", "extended"
 AUTO = frozenset({"auto", "openrouter/auto", "router/auto"})
 PASSED_THROUGH = 2000
 NEAREST_KEPT = 1000
+#: how many are compared letter by letter to find those
+SHORTLIST = 50
 #: characters of a request that an error may repeat
 LONGEST_ECHO = 200
 
@@ -160,6 +163,7 @@ class Table:
 
     def nearest(self, name: str) -> list[str]:
         """Up to three ids of other models that look like this one."""
+        name = name[:LONGEST_ECHO]
         near = self._near.get(name)
         if near is None:
             if len(self._near) >= NEAREST_KEPT:
@@ -168,10 +172,10 @@ class Table:
         return near
 
     def _alike(self, name: str) -> list[str]:
-        """Compares the name with all others, which takes long."""
-        near = get_close_matches(name, self.entries, n=6, cutoff=0.6)
+        """Compares the name with all others: 2 ms for each thousand of them."""
+        near = closest(name, self.entries, 6)
         if not near and "/" not in name:
-            near = [self._bare[bare][0] for bare in get_close_matches(name, self._bare, n=3, cutoff=0.6)]
+            near = [self._bare[bare][0] for bare in closest(name, self._bare, 3)]
         seen = [self.entries[name]] if name in self.entries else []
         found: list[str] = []
         for id in near:
@@ -360,6 +364,16 @@ def _with_facts(endpoint: Endpoint, own: ModelSettings, each: EndpointSettings |
         zdr=endpoint.zdr if each.zdr is None else each.zdr,
         quantization=each.quantization or endpoint.quantization,
     )
+
+
+def closest(name: str, names: Iterable[str], most: int) -> list[str]:
+    """The names that look like this one, the closest first. Comparing two takes difflib some 50 µs, and the server waits; so it gets
+    only those that share most pairs of letters with it, which are found in 2 µs each."""
+    pairs = {name[at : at + 2] for at in range(len(name) - 1)}
+    shortlist = heapq.nlargest(
+        SHORTLIST, names, key=lambda each: sum(map(each.__contains__, pairs)) / (len(pairs) + len(each))
+    )
+    return get_close_matches(name, shortlist, n=most, cutoff=0.6)
 
 
 class Planner:

@@ -83,6 +83,7 @@ def elsewhere(parrot: Path, tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.long
 async def test_it_works_from_a_wheel_in_an_environment_of_its_own(
     elsewhere: Path, parrot: Path, tmp_path: Path
 ) -> None:

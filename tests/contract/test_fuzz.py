@@ -21,7 +21,7 @@ from .test_requests import ASK, DIALECTS, RANGES
 Ask = Callable[..., tuple[int, str, bytes]]
 #: the router stands outside of the test, so one example cannot disturb the next
 fuzz = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router import Model, Provider, hookimpl
 from router.openai_compatible import OpenAICompatible
+from router.planning import closest
 from router.settings import EndpointSettings, ModelSettings, RoutingSettings, Settings, SettingsError
 from router.testing import FakeUpstream, Running, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 
+NAMES = [
+    f"maker-{maker}/{line}-{number}"
+    for maker in "abcd"
+    for line in ("chat", "embed", "small-chat")
+    for number in range(30)
+]
 HELLO = [{"role": "user", "content": "hello"}]
 COMPLETION = {
     "id": "chatcmpl-1",
@@ -242,3 +252,10 @@ async def test_models_that_are_given_up_can_be_left_out(start: Start, upstream: 
     listed = {each["id"] for each in (await (await router.get("/v1/models")).json())["data"]}
     assert "one/sonnet-0" not in listed
     assert "two/sonnet-0" in listed
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 12), st.text("abcxyz-/.0123", max_size=2))
+def test_a_misspelt_name_finds_what_a_comparison_with_all_finds(name: str, at: int, letters: str) -> None:
+    misspelt = name[:at] + letters + name[at + 1 :]
+
+    assert closest(misspelt, NAMES, 3)[:1] == get_close_matches(misspelt, NAMES, n=3, cutoff=0.6)[:1]

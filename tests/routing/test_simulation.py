@@ -12,6 +12,8 @@ from router.health import BUDGET_LEAST, BUDGET_S, BUDGET_SHARE, LONGEST_S
 
 from .world import Phase, Player, World, play
 
+pytestmark = pytest.mark.long
+
 REQUESTS, A_SECOND = 100_000, 20.0
 #: seconds of the story: everybody is well in the first part
 CALM_S = 1500.0

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -182,7 +183,8 @@ def _api_handler(server: Server, route: Route) -> Callable[[web.Request], Awaita
         asked = Request(server=server, http=request, id=request_id(request), raw=raw, identity=identity)
 
         async def respond() -> web.StreamResponse:
-            value = await route.handler(asked, **arguments)
+            async with server.changing if route.alone else nullcontext():
+                value = await route.handler(asked, **arguments)
             status = asked.status or route.status
             return value if isinstance(value, web.StreamResponse) else json_response(value, status=status)
 

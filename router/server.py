@@ -131,6 +131,8 @@ class Server:
         #: simulations read the whole ledger: one at a time
         self.simulating = asyncio.Lock()
         self._reloading = asyncio.Lock()
+        #: requests of the API that read what they change are answered one at a time (`Route.alone`)
+        self.changing = asyncio.Lock()
         self.listing = Listing(lambda: self.table)
         self.relay: Relay
         self.planner: Planner

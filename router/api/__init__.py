@@ -80,7 +80,8 @@ Handler = Callable[..., Awaitable[Any]]
 class Route(Struct, kw_only=True):
     """One route. `scope`: a scope of the contract, "any" (any valid key) or "public" (no key). A client may keep the answer
     for `keep_s` seconds. `status` is that of a success. `personal`: the answer depends on the key, so that one is needed even where
-    `auth.public_models` shows the models to everybody. `once`: the header `Idempotency-Key` counts. `answers`: the forms of its
+    `auth.public_models` shows the models to everybody. `once`: the header `Idempotency-Key` counts. `alone`: one such
+    request at a time, since it reads what it changes. `answers`: the forms of its
     answers by status, where the annotation of the handler does not tell. A Struct so that tests can list them."""
 
     method: str
@@ -92,6 +93,7 @@ class Route(Struct, kw_only=True):
     status: int = 200
     personal: bool = False
     once: bool = False
+    alone: bool = False
     answers: dict[int, Any] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -148,6 +149,17 @@ async def test_a_pattern_that_is_not_supported_is_refused(router: Running, patte
 
     assert refused["error"]["code"] == "invalid_regex_pattern"
     assert (await ask(router, "GET", ALL))["total_count"] == 0
+
+
+async def test_changes_at_the_same_time_are_all_made(router: Running) -> None:
+    id = (await made(router))["id"]
+
+    bodies = [{"limit_usd": 5}, {"allowed_models": ["echo/*"]}, {"enforce_zdr": True}, {"description": "d"}]
+    await asyncio.gather(*(ask(router, "PATCH", f"{ALL}/{id}", body) for body in bodies))
+
+    data = (await ask(router, "GET", f"{ALL}/{id}"))["data"]
+    assert (data["limit_usd"], data["allowed_models"], data["enforce_zdr"]) == (5, ["echo/*"], True)
+    assert data["description"] == "d"
 
 
 async def test_one_that_is_not_there(router: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -82,6 +83,20 @@ async def test_a_longer_budget_is_always_greater(router: Running) -> None:
         ("weekly", 10),
         ("daily", 2),
     ]
+
+
+async def test_budgets_that_are_set_at_the_same_time_are_compared_too(router: Running) -> None:
+    path = f"{ALL}/default/budgets"
+    headers = {"Authorization": f"Bearer {router.management}"}
+
+    async def put(interval: str, limit: int) -> int:
+        body = {"limit_usd": limit}
+        async with router.session.put(f"{router.url}{path}/{interval}", json=body, headers=headers) as answer:
+            return answer.status
+
+    statuses = await asyncio.gather(put("weekly", 2), put("daily", 9))
+
+    assert sorted(statuses) == [200, 400]
 
 
 async def test_a_budget_is_set_again_and_dropped(router: Running) -> None:

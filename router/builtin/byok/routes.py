@@ -169,8 +169,8 @@ def routes(plugin: Byok) -> list[Route]:
         Route(method="GET", path="/byok", handler=listed, scope=MANAGE),
         Route(method="POST", path="/byok", handler=create, scope=MANAGE, status=201, once=True),
         Route(method="GET", path="/byok/{id}", handler=one, scope=MANAGE),
-        Route(method="PATCH", path="/byok/{id}", handler=update, scope=MANAGE),
-        Route(method="DELETE", path="/byok/{id}", handler=delete, scope=MANAGE),
+        Route(method="PATCH", path="/byok/{id}", handler=update, scope=MANAGE, alone=True),
+        Route(method="DELETE", path="/byok/{id}", handler=delete, scope=MANAGE, alone=True),
     ]
 
 

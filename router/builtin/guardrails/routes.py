@@ -338,9 +338,11 @@ def _joined(each: Joined) -> MemberAssignment:
 
 
 def _route(method: str, path: str, handler: Handler, status: int = 200) -> Route:
-    return Route(method=method, path=path, handler=handler, scope=SCOPE, status=status)
+    return Route(method=method, path=path, handler=handler, scope=SCOPE, status=status, alone=method in CHANGES)
 
 
+#: what reads before it writes
+CHANGES = ("PATCH", "DELETE")
 ONE = "/guardrails/{id}"
 ROUTES = [
     _route("GET", "/guardrails", listed),

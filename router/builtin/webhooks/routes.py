@@ -244,13 +244,20 @@ def routes(plugin: Webhooks) -> list[Route]:
             Route(method="GET", path=path, handler=listed, **where),
             Route(method="POST", path=path, handler=create, status=201, once=True, **where),
             Route(method="GET", path=f"{path}/{{id}}", handler=one, **where),
-            Route(method="PATCH", path=f"{path}/{{id}}", handler=update, **where),
-            Route(method="DELETE", path=f"{path}/{{id}}", handler=delete, **where),
+            Route(method="PATCH", path=f"{path}/{{id}}", handler=update, alone=True, **where),
+            Route(method="DELETE", path=f"{path}/{{id}}", handler=delete, alone=True, **where),
         )
     ]
     return [
         *made,
-        Route(method="POST", path="/api/webhooks/endpoints/{id}/rotate-secret", handler=rotate, once=True, **own),
+        Route(
+            method="POST",
+            path="/api/webhooks/endpoints/{id}/rotate-secret",
+            handler=rotate,
+            once=True,
+            alone=True,
+            **own,
+        ),
         *_trials(plugin),
     ]
 

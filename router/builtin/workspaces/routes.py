@@ -397,9 +397,11 @@ def _budget(workspace: Workspace, interval: Any, amount: Amount) -> ShownBudget:
 
 
 def _route(method: str, path: str, handler: Handler, status: int = 200) -> Route:
-    return Route(method=method, path=path, handler=handler, scope=SCOPE, status=status)
+    return Route(method=method, path=path, handler=handler, scope=SCOPE, status=status, alone=method in CHANGES)
 
 
+#: what reads before it writes
+CHANGES = ("PATCH", "PUT", "DELETE")
 ONE, BUDGET = "/workspaces/{id}", "/workspaces/{id}/budgets/{interval}"
 ROUTES = [
     _route("GET", "/workspaces", listed),

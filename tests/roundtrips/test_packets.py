@@ -39,7 +39,9 @@ STREAMS = [
 RELAYED = [case for case in STREAMS if SPOKEN[str(case.values[0])]]
 PLACES = some.lists(some.integers(0, 50_000), max_size=40)
 #: the ids of calls that came without one, of answers and of their items are new for each answer
-NEW = re.compile(r"\b(?:call|toolu|resp|msg|fc|rs|gen|chatcmpl|req)[-_][0-9A-Za-z_-]+|\"created(?:_at)?\":[0-9.]+")
+NEW = re.compile(
+    r"\b(?:call|toolu|resp|msg|fc|rs|gen|chatcmpl|req)[-_][0-9A-Za-z_-]+|\"(?:created|created_at|completed_at)\":[0-9.]+"
+)
 
 
 def call_of(surface: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..server import Server
 from ..settings import Settings
+from ..store import statistics
 from ..store.database import Database
 from ..store.entries import Entries
 from ..store.upkeep import copy, faults, steps
@@ -130,4 +131,4 @@ async def _complaints(settings: Settings, path: Path) -> list[str]:
     if found:
         return found
     async with await Database.open(path, synchronous=settings.server.synchronous) as database:
-        return await Entries(database).check()
+        return [*await Entries(database).check(), *await statistics.faults(database)]

@@ -16,19 +16,14 @@ from ..prices import usd
 from ..settings import Settings
 from ..store.database import Database
 from ..store.keys import Keys
-from ..store.statistics import MIGRATIONS, Kind, Statistics, Sums, Wanted
+from ..store.statistics import MIGRATIONS, Statistics, Sums, Wanted
 from . import options
 from .configured import settings_of
 from .terminal import CommandError, write_json, write_table
 
 Row = dict[str, Any]
-#: which column of the sums, and which words
-BY: dict[str, tuple[str, Kind]] = {
-    "model": ("model", ""),
-    "provider": ("provider", ""),
-    "day": ("hour", ""),
-    "key": ("word", "key"),
-}
+#: which column of the sums
+BY = {"model": "model", "provider": "provider", "day": "hour", "key": "scope"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,12 +58,12 @@ async def _rows(args: argparse.Namespace, settings: Settings) -> list[Row]:
         which = period(time.time(), args.since, None, ("--since", "--until"))
     except BadRequest as error:
         raise CommandError(error.message) from None
-    column, kind = BY[args.by]
+    column = BY[args.by]
     database = await Database.open(
         settings.server.database, synchronous=settings.server.synchronous, migrations=MIGRATIONS
     )
     async with database:
-        wanted = Wanted(first_hour=which.first, last_hour=which.last, step=DAY_HOURS, by=[column], kind=kind)
+        wanted = Wanted(first_hour=which.first, last_hour=which.last, step=DAY_HOURS, by=[column])
         found = await Statistics(database).sums(wanted)
         names = {each.hash: each.name for each in await Keys(database).list()} if args.by == "key" else {}
     sums = found if args.by == "day" else heaviest_first(found)

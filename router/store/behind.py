@@ -54,10 +54,21 @@ def advance(mark: str, rows: int) -> Statement:
 
 async def begin(connection: aiosqlite.Connection, mark: str, steps: Steps) -> None:
     """In a migration: make the mark, and take in what is there."""
+    await make(connection, mark)
+    await take_in(connection, mark, steps)
+
+
+async def make(connection: aiosqlite.Connection, mark: str) -> None:
+    """In a migration: make the mark, at the beginning."""
     await connection.execute_fetchall(f"CREATE TABLE {mark} (seq INTEGER NOT NULL)")
     await connection.execute_fetchall(f"INSERT INTO {mark} VALUES (0)")  # noqa: S608 - our own words
-    newest = next(iter(await connection.execute_fetchall("SELECT coalesce(max(seq), 0) FROM generation")))[0]
-    for _ in range(0, newest, MIGRATED_AT_ONCE):
+
+
+async def take_in(connection: aiosqlite.Connection, mark: str, steps: Steps) -> None:
+    """In a migration: take in what is behind the mark."""
+    newest = "SELECT coalesce(max(seq), 0) FROM generation"
+    rows = await connection.execute_fetchall(f"SELECT ({newest}) - seq FROM {mark}")  # noqa: S608 - our own words
+    for _ in range(0, next(iter(rows))[0], MIGRATED_AT_ONCE):
         for sql, parameters in (*steps(MIGRATED_AT_ONCE), advance(mark, MIGRATED_AT_ONCE)):
             await connection.execute_fetchall(sql, parameters)
 

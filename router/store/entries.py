@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..errors import BadRequest, Unprocessable
 from ..prices import PICODOLLARS
@@ -25,6 +26,10 @@ Type = Literal["usage", "credit", "refund", "adjustment"]
 MOST_BOOKED = 4_000_000 * PICODOLLARS
 #: entries of one page
 MOST_ENTRIES = 10_000
+#: pages further down than this are not reached entry by entry
+LEAPT_OVER = 1000
+#: what was booked by hand between two entries, from the index of it (`+` hides `seq` from the planner)
+_HAND = "type <> 'usage' AND +seq BETWEEN ? AND ?"
 
 
 class Booking(Struct, kw_only=True):
@@ -145,7 +150,10 @@ class Entries:
 
     async def page(self, wanted: Wanted) -> tuple[list[Entry], int]:
         """The entries that are wanted, newest first, and how many there are on all pages."""
-        query, parameters = _page_of_key(wanted) if wanted.hashes is not None else await self._page_of_all(wanted)
+        asked = wanted
+        if wanted.hashes is not None and wanted.offset > LEAPT_OVER:
+            asked = await self._pass_over_days(wanted)
+        query, parameters = _page_of_key(asked) if wanted.hashes is not None else await self._page_of_all(wanted)
         rows = await self._database.all(query, parameters)
         return [_entry(row) for row in rows], await self._count(wanted)
 
@@ -156,6 +164,9 @@ class Entries:
             "SELECT min(first_seq), max(last_seq) FROM entry_day WHERE day BETWEEN ? AND ?", days
         )
         first, last = row if row is not None and row[0] is not None else (1, 0)
+        offset = wanted.offset
+        if offset > LEAPT_OVER and wanted.type in (None, "usage"):
+            last, offset = await self._leap(wanted, first, last)
         only = ""
         if wanted.type == "usage":
             only = " AND entry.type = 'usage'"
@@ -163,8 +174,59 @@ class Entries:
             only = f" AND entry.type = '{wanted.type}' AND entry.type <> 'usage'"
         return (
             f"{_SELECT} WHERE entry.seq BETWEEN ? AND ? AND entry.day BETWEEN ? AND ?{only} ORDER BY entry.seq DESC LIMIT ? OFFSET ?",
-            [first, last, *days, wanted.limit, wanted.offset],
+            [first, last, *days, wanted.limit, offset],
         )
+
+    async def _leap(self, wanted: Wanted, first: int, last: int) -> tuple[int, int]:
+        """Where a page far down begins, and how many entries before it are still to be passed over: `seq` has no gaps, so all that lies
+        between the days that were asked for and others is counted without being read."""
+        row = await self._database.one(
+            "SELECT coalesce((SELECT max(last_seq) FROM entry_day WHERE day < ?), 0),"
+            " (SELECT min(first_seq) FROM entry_day WHERE day > ?)",
+            (wanted.first_day, wanted.last_day),
+        )
+        assert row is not None
+        low, high = max(first, row[0] + 1), min(last, last if row[1] is None else row[1] - 1)
+        days = (wanted.first_day, wanted.last_day)
+        only = " AND type = 'usage'" if wanted.type else ""
+        mixed = await self._number(f"seq BETWEEN ? AND ? AND day BETWEEN ? AND ?{only}", high + 1, last, *days)
+        left = wanted.offset - mixed
+        if left <= 0 or low > high:
+            return last, wanted.offset
+        # What was booked by hand lies between, and is not counted where usage is asked for.
+        begin, others = high - left, -1
+        while wanted.type and others != (found := await self._number(_HAND, max(begin, low - 1) + 1, high)):
+            others, begin = found, high - left - found
+        if begin >= low:
+            return begin, 0
+        passed = high - low + 1 - (max(others, 0) if wanted.type else 0)
+        return low - 1, left - passed
+
+    async def _number(self, condition: str, *parameters: Any) -> int:
+        row = await self._database.one(f"SELECT count(*) FROM entry WHERE {condition}", parameters)  # noqa: S608
+        return row[0] if row else 0
+
+    async def _pass_over_days(self, wanted: Wanted) -> Wanted:
+        """The same without the newest days that are passed over as a whole."""
+        counts: dict[int, int] = {}
+        days, hashes = [wanted.first_day, wanted.last_day], wanted.hashes or []
+        if wanted.type in (None, "usage"):
+            query = (
+                "SELECT day, sum(charged) FROM usage_day WHERE day IN (SELECT day FROM entry_day WHERE day BETWEEN ? AND ?)"  # noqa: S608
+                f" AND key_hash IN ({_marks(hashes)}) GROUP BY day"
+            )
+            counts = dict(await self._database.all(query, [*days, *hashes]))
+        if wanted.type != "usage":
+            by_hand, parameters = _by_hand(wanted)
+            query = f"SELECT day, count(*) FROM entry WHERE {by_hand} GROUP BY day"  # noqa: S608 - our own words
+            for day, count in await self._database.all(query, parameters):
+                counts[day] = counts.get(day, 0) + count
+        offset = wanted.offset
+        for day in sorted(counts, reverse=True):
+            if counts[day] > offset:
+                return replace(wanted, last_day=day, offset=offset)
+            offset -= counts[day]
+        return replace(wanted, last_day=wanted.first_day - 1, offset=0)
 
     async def _count(self, wanted: Wanted) -> int:
         days, hashes = [wanted.first_day, wanted.last_day], wanted.hashes
@@ -270,24 +332,26 @@ def _values(booking: Booking) -> tuple[Any, ...]:
 
 
 def _page_of_key(wanted: Wanted) -> tuple[str, list[Any]]:
-    """From the newest entry of each roll-up backwards: `ORDER BY` makes the queue of the recursion a merge of these chains."""
+    """From the newest entry of each roll-up backwards: `ORDER BY` makes the queue of the recursion a merge of these chains. By days
+    first, so that whole days can be passed over."""
     hashes = wanted.hashes or []
     starts, parameters = [], []
     if wanted.type in (None, "usage"):
         starts.append(
-            "SELECT seq, previous FROM entry WHERE seq IN (SELECT last_seq FROM usage_day"  # noqa: S608
+            "SELECT day, seq, previous FROM entry WHERE seq IN (SELECT last_seq FROM usage_day"  # noqa: S608
             " WHERE day IN (SELECT day FROM entry_day WHERE day BETWEEN ? AND ?)"
             f" AND key_hash IN ({_marks(hashes)}) AND last_seq IS NOT NULL)"
         )
         parameters += [wanted.first_day, wanted.last_day, *hashes]
     if wanted.type != "usage":
         by_hand, more = _by_hand(wanted)
-        starts.append(f"SELECT seq, NULL FROM entry WHERE {by_hand}")  # noqa: S608
+        starts.append(f"SELECT day, seq, NULL FROM entry WHERE {by_hand}")  # noqa: S608
         parameters += more
     return (
-        f"WITH RECURSIVE chain (seq, previous) AS ({' UNION ALL '.join(starts)} UNION ALL"  # noqa: S608
-        " SELECT entry.seq, entry.previous FROM chain JOIN entry ON entry.seq = chain.previous"
-        f" ORDER BY 1 DESC LIMIT ? OFFSET ?) {_SELECT} WHERE entry.seq IN (SELECT seq FROM chain) ORDER BY entry.seq DESC",
+        f"WITH RECURSIVE chain (day, seq, previous) AS ({' UNION ALL '.join(starts)} UNION ALL"  # noqa: S608
+        " SELECT entry.day, entry.seq, entry.previous FROM chain JOIN entry ON entry.seq = chain.previous"
+        f" ORDER BY 1 DESC, 2 DESC LIMIT ? OFFSET ?) {_SELECT} WHERE entry.seq IN (SELECT seq FROM chain)"
+        " ORDER BY entry.day DESC, entry.seq DESC",
         [*parameters, wanted.limit, wanted.offset],
     )
 

@@ -24,7 +24,7 @@ Kind = Literal["request", "admin"]
 
 MARK = "log_seen"
 #: rows that are looked at in one go, without words to find them by and with
-BLOCK, FOUND_BLOCK = 20_000, 4_000
+BLOCK, FOUND_BLOCK = 5_000, 2_000
 #: a page that is not full by then is given as it is: where it goes on, it says
 PATIENCE_S = 0.03
 #: a call's row may lie that far from where its time says

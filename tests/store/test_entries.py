@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from router.call import Generation
 from router.errors import BadRequest, Unprocessable
 from router.store import Database, Entries, Generations, Keys, StoreError
+from router.store import entries as module
 from router.store.entries import MOST_BOOKED, Booking, Type, Wanted
 from router.store.migrations import CORE, FIRST
 
@@ -142,16 +144,35 @@ async def test_entries_are_found_by_day_type_and_key(database: Database) -> None
     assert await found(entries, type="usage") == [-6, -5, -4, -3, -2, -1]
     assert await found(entries, type="credit") == [100]
     assert await found(entries, type="adjustment") == []
-    assert await found(entries, hashes=["k"]) == [3, -6, -5, -4, -3, -1]
-    assert await found(entries, hashes=["k", "j"]) == [3, -6, -5, -4, -3, -2, -1]
+    # Of keys by day first, then in the order of the ledger.
+    assert await found(entries, hashes=["k"]) == [3, -5, -6, -4, -3, -1]
+    assert await found(entries, hashes=["k", "j"]) == [3, -5, -6, -4, -3, -2, -1]
     assert await found(entries, hashes=["k"], type="usage", first_day=6, last_day=7) == [-6, -4, -3]
     assert await found(entries, hashes=["k"], type="refund") == [3]
     assert await found(entries, hashes=["k"], last_day=7, type="refund") == []
     assert await found(entries, hashes=[]) == []
     assert await found(entries, first_day=100) == []
     assert await found(entries, limit=2, offset=1) == [-6, -5]
-    assert await found(entries, limit=2, offset=1, hashes=["k"]) == [-6, -5]
+    assert await found(entries, limit=2, offset=1, hashes=["k"]) == [-5, -6]
     assert await entries.check() == []
+
+
+@pytest.mark.parametrize("asked", [{}, {"type": "usage"}, {"hashes": ["k"]}, {"hashes": ["k"], "type": "usage"}])
+@pytest.mark.parametrize("days", [{}, {"first_day": 5}, {"first_day": 5, "last_day": 6}, {"last_day": 6}])
+async def test_a_page_far_down_is_where_it_would_be(
+    database: Database, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], days: dict[str, int]
+) -> None:
+    monkeypatch.setattr(module, "LEAPT_OVER", -1)
+    entries = Entries(database)
+    # Days pass slowly: calls of both sides of midnight end in turns, and somebody grants something.
+    for number in range(1, 41):
+        await used(database, (f"gen-{number}", 4 + (number + number % 3 * 4) // 12, "jk"[number % 2], number))
+        if number % 9 == 0:
+            await entries.book(credit(number, created_unix=(4.0 + number // 12) * DAY, key_hash="k"))
+    whole = await found(entries, **asked, **days)
+
+    for offset in range(len(whole) + 2):
+        assert await found(entries, offset=offset, limit=3, **asked, **days) == whole[offset : offset + 3]
 
 
 async def test_all_secrets_of_a_key_are_one_key(database: Database) -> None:

@@ -14,7 +14,8 @@ from router.call import Generation
 from router.prices import Usage
 from router.store import Database, Generations
 from router.store import behind as module
-from router.store.statistics import MIGRATIONS, Statistics, Wanted
+from router.store import statistics as statistics_module
+from router.store.statistics import MIGRATIONS, Rank, Statistics, Wanted, faults
 
 HOUR, DAY = 3600, 86400
 ALWAYS = {"first_hour": 0, "last_hour": 10**6}
@@ -62,15 +63,15 @@ def by_hand(calls: list[dict[str, Any]], *columns: str) -> dict[tuple[Any, ...],
 
 
 async def read(statistics: Statistics, *columns: str, **wanted: Any) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    found = await statistics.sums(Wanted(**ALWAYS, by=columns, **wanted))
+    found = await statistics.sums(Wanted(**{**ALWAYS, **wanted}, by=columns))
     return {
         tuple(each.values.values()): (each.requests, each.errors, each.input, each.charge, each.byok) for each in found
     }
 
 
-@given(calls=CALLS, at_once=st.sampled_from([1, 3, 1000]))
+@given(calls=CALLS, at_once=st.sampled_from([1, 3, 1000]), days=st.tuples(st.integers(0, 5), st.integers(0, 5)))
 async def test_sums_are_what_the_calls_come_to(
-    tmp_path_factory: pytest.TempPathFactory, calls: list[dict[str, Any]], at_once: int
+    tmp_path_factory: pytest.TempPathFactory, calls: list[dict[str, Any]], at_once: int, days: tuple[int, int]
 ) -> None:
     path = tmp_path_factory.mktemp("sums") / "router.db"
     with pytest.MonkeyPatch.context() as patch:
@@ -91,6 +92,91 @@ async def test_sums_are_what_the_calls_come_to(
             )
             own = [call for call in calls if call["key_hash"] == "a" * 64]
             assert await read(statistics, "word", kind="tag", hashes=["a" * 64]) == by_hand(own, "word")
+            # A period of whole days: by running totals, whether its end is in the past or not.
+            first, last = sorted(days)
+            within = [call for call in calls if first <= call["created_unix"] // DAY <= last]
+            period = {"first_hour": first * 24, "last_hour": last * 24 + 23}
+            assert await read(statistics, "scope", **period) == by_hand(within, "scope")
+            assert await read(statistics, "word", kind="tag", **period) == by_hand(within, "word")
+            months = await read(statistics, "hour", "word", kind="tag", step=0, **period)
+            assert months == {(0, *word): sums for word, sums in by_hand(within, "word").items()}
+            assert await read(statistics, "model", **period) == by_hand(within, "model")
+            assert await read(statistics, "provider", **{**period, "first_hour": first * 24 + 5}) == by_hand(
+                [call for call in within if call["created_unix"] >= first * DAY + 5 * HOUR], "provider"
+            )
+            assert await faults(database) == []
+
+
+async def test_the_first_of_an_order_are_told(path: Path) -> None:
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        calls = [
+            {
+                "created_unix": 10.0 * day * DAY,
+                "key_hash": "abcde"[number],
+                "cost": number * 10 + day,
+                "user": f"u{number % 3}",
+            }
+            for day in (1, 2)
+            for number in range(5)
+        ]
+        await filled(database, calls)
+        statistics = Statistics(database)
+
+        async def first(*by: str, most: int, rank: Rank, **wanted: Any) -> list[tuple[Any, int]]:
+            found = await statistics.sums(Wanted(**ALWAYS, by=by, most=most, rank=rank, sums=("charge",), **wanted))
+            return [(tuple(each.values.values()), each.charge) for each in found]
+
+        dearest = Rank(("charge",))
+        assert await first("scope", most=2, rank=dearest) == [(("e",), 83), (("d",), 63)]
+        assert await first("scope", most=1, rank=Rank(("charge",), "requests", descending=False)) == [(("a",), 3)]
+        assert await first("scope", "model", most=1, rank=dearest) == [(("e", ""), 83)]
+        assert await first("hour", "scope", most=1, rank=dearest, step=24) == [((480, "e"), 42)]
+        assert await first("word", most=1, rank=Rank(("word",)), kind="user") == [(("u2",), 43)]
+        assert await first("word", most=1, rank=dearest, kind="user", hashes=["a", "e"]) == [(("u1",), 83)]
+        assert await first("model", most=9, rank=dearest, unless={"word": ["u0"]}, kind="user") == [(("",), 149)]
+
+
+@pytest.mark.parametrize("by", [("scope", "model"), ("scope", "word"), ("word", "provider")])
+async def test_of_too_many_rows_those_used_most_are_told_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch, by: tuple[str, str]
+) -> None:
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        calls = [
+            {"created_unix": float(hour * HOUR), "key_hash": key, "cost": 1, "user": f"of {key}"}
+            for key, hours in (("a", 5), ("b", 60), ("c", 3))
+            for hour in range(0, hours * 24, 24)
+        ]
+        await filled(database, calls)
+        monkeypatch.setattr(statistics_module, "MOST_SCANNED", 40)
+        statistics = Statistics(database)
+        kind = "user" if "word" in by else ""
+
+        rows, whole = await statistics.find(Wanted(**ALWAYS, by=by, kind=kind, most=3, rank=Rank(("charge",))))
+        days, all_days = await statistics.find(Wanted(**ALWAYS, by=("hour", *by), kind=kind, most=2, step=24))
+
+        assert (whole, all_days) == (False, False)
+        assert [each.requests for each in rows] == [60]
+        assert [each.values["hour"] for each in days] == [58 * 24, 59 * 24]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE statistic SET charge = charge + 1 WHERE kind = 'day'", "3 days come to other sums"),
+        ("UPDATE generation SET input = input + 1 WHERE seq = 1", "1 days are not what their calls"),
+        ("UPDATE statistic_word SET requests = 9 WHERE kind = 'user'", "totals of 1 keys"),
+        ("UPDATE statistic_until SET output = output + 1", "4 running totals"),
+    ],
+)
+async def test_sums_that_are_damaged_are_noticed(path: Path, damage: str, words: str) -> None:
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        await filled(database, [{"created_unix": day * DAY + 1.0, "key_hash": "a", "user": "u"} for day in (1, 2, 4)])
+        await Statistics(database).add_up()
+        assert await faults(database) == []
+
+        await database.write((damage, ()))
+
+        assert words in "; ".join(await faults(database))
 
 
 async def test_a_file_without_sums_gets_those_of_its_calls(path: Path) -> None:
@@ -113,6 +199,51 @@ async def test_a_file_without_sums_gets_those_of_its_calls(path: Path) -> None:
 
         assert await read(statistics, "hour") == by_hand(calls, "hour")
         assert await read(statistics, "word", kind="tag") == by_hand(calls, "word")
+
+
+async def test_sums_in_their_first_order_are_taken_over(path: Path) -> None:
+    calls: list[dict[str, Any]] = [
+        {"created_unix": hour * HOUR + 1.0, "key_hash": "a", "user": "u", "cost": hour} for hour in (1, 2, 30, 60)
+    ]
+    async with await Database.open(path, migrations=MIGRATIONS[:1]) as database:
+        await filled(database, calls)
+        # As the first version had added up the first three of them; the first has been forgotten since.
+        for call in calls[:3]:
+            hour, charge = int(call["created_unix"] // HOUR), call["cost"]
+            day = hour - hour % 24
+            for scope, kind, at, word in (
+                *(("", "", hour, ""), ("a", "", hour, ""), ("", "user", day, "u"), ("a", "user", day, "u")),
+                *(("", "key", day, "a"), ("", "workspace", day, "default")),
+            ):
+                await database.write(
+                    (
+                        "INSERT INTO statistic (scope, kind, hour, word, model, provider, requests, errors, input, output, reasoning,"
+                        " cached, charge, byok, latency_ms, generation_ms)"
+                        " VALUES (?, ?, ?, ?, '', '', 1, 0, 0, 0, 0, 0, ?, 0, 0, 0)"
+                        " ON CONFLICT (scope, kind, hour, word, model, provider) DO UPDATE SET"
+                        " requests = requests + 1, charge = charge + excluded.charge",
+                        (scope, kind, at, word, charge),
+                    )
+                )
+        await database.write(("UPDATE statistic_seen SET seq = 3", ()), ("DELETE FROM generation WHERE seq = 1", ()))
+
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        statistics = Statistics(database)
+        assert await read(statistics, "hour") == {
+            (1,): (1, 0, 0, 1, 0),
+            (2,): (1, 0, 0, 2, 0),
+            (30,): (1, 0, 0, 30, 0),
+            (60,): (1, 0, 0, 60, 0),
+        }
+        assert await read(statistics, "hour", step=24) == {
+            (0,): (2, 0, 0, 3, 0),
+            (24,): (1, 0, 0, 30, 0),
+            (48,): (1, 0, 0, 60, 0),
+        }
+        assert await read(statistics, "scope") == {("a",): (4, 0, 0, 93, 0)}
+        assert await read(statistics, "word", kind="user", last_hour=47) == {("u",): (3, 0, 0, 33, 0)}
+        assert await read(statistics, "word", kind="workspace") == {("default",): (4, 0, 0, 93, 0)}
+        assert await faults(database) == []
 
 
 async def test_a_period_has_its_hours_and_no_others(path: Path) -> None:

@@ -98,19 +98,20 @@ def activity(reading: Reading) -> Any:
             "user": query.user_id,
             "workspace": query.workspace_id,
         }
-        found = await reading.read(
+        found, whole = await reading.find(
             request,
             Query(
                 period=which,
                 by=BY[query.group_by],
                 granularity="daily",
                 where={name: [value] for name, value in asked.items() if value},
-                newest=query.limit + 1 if query.group_by in MANY else None,
+                most=query.limit + 1 if query.group_by in MANY else None,
             ),
         )
-        truncated = query.group_by in MANY and len(found) > query.limit
+        many = query.group_by in MANY
+        truncated = not whole or (many and len(found) > query.limit)
         items = [_item(each) for each in sorted(found, key=lambda each: -each.values["hour"])]
-        items = items[: query.limit] if truncated else items
+        items = items[: query.limit] if many else items
         if query.format == "csv":
             shown = [name for name in COLUMNS if not items or getattr(items[0], name) is not UNSET]
             return sheet("activity", shown, ([getattr(item, name) for name in shown] for item in items))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -12,59 +12,57 @@ from ...api import Request
 from ...call import wants_number_codes
 from ...errors import BadRequest
 from ...prices import usd
-from ...store.statistics import Sums
+from ...store.statistics import Rank, Sums
 from .periods import Granularity, period, timestamp
 from .reading import Dimension, Query, Reading
 
 DEFAULT_ROWS, MOST_ROWS = 1000, 10_000
 MOST_FILTERS = 20
-#: rows among which the order is made, those of the last days: more would hold up everybody
-MOST_READ = 20_000
 Value = str | int | float
 
 
 class Metric(Struct):
-    """A figure. `rate`: an average, which cannot be added up."""
+    """A figure: sums of the store together, divided by another. `form` is how to show it, money is kept in picodollars."""
 
     label: str
-    of: Callable[[Sums], float | None]
+    columns: tuple[str, ...]
+    per: str | None = None
     form: Literal["number", "currency", "percent", "latency", "throughput"] = "number"
-    rate: bool = False
 
+    @property
+    def rate(self) -> bool:
+        """An average, which cannot be added up."""
+        return self.per is not None
 
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+    def of(self, sums: Sums) -> float | None:
+        """Its value."""
+        value: float = sum(getattr(sums, column) for column in self.columns)
+        if self.form == "currency":
+            value = usd(int(value))
+        elif self.form == "throughput":
+            value *= 1000
+        if self.per is None:
+            return value
+        whole = getattr(sums, self.per)
+        return value / whole if whole else None
 
 
 METRICS = {
-    "request_count": Metric("Requests", lambda sums: sums.requests),
-    "error_count": Metric("Errors", lambda sums: sums.errors),
-    "error_rate": Metric("Error rate", lambda sums: _share(sums.errors, sums.requests), "percent", rate=True),
-    "prompt_tokens": Metric("Prompt tokens", lambda sums: sums.input),
-    "completion_tokens": Metric("Completion tokens", lambda sums: sums.output),
-    "reasoning_tokens": Metric("Reasoning tokens", lambda sums: sums.reasoning),
-    "cached_tokens": Metric("Cached prompt tokens", lambda sums: sums.cached),
-    "total_tokens": Metric("Tokens", lambda sums: sums.input + sums.output),
-    "cache_hit_rate": Metric(
-        "Cached share of prompts", lambda sums: _share(sums.cached, sums.input), "percent", rate=True
-    ),
-    "total_cost": Metric("Cost", lambda sums: usd(sums.charge), "currency"),
-    "byok_cost": Metric("Cost of own provider keys", lambda sums: usd(sums.byok), "currency"),
-    "average_cost": Metric(
-        "Cost of a request", lambda sums: _share(usd(sums.charge), sums.requests), "currency", rate=True
-    ),
-    "average_latency_ms": Metric(
-        "Time to first content", lambda sums: _share(sums.latency_ms, sums.requests), "latency", rate=True
-    ),
-    "average_generation_ms": Metric(
-        "Time from first content to the end",
-        lambda sums: _share(sums.generation_ms, sums.requests),
-        "latency",
-        rate=True,
-    ),
-    "tokens_per_second": Metric(
-        "Tokens per second", lambda sums: _share(sums.output * 1000, sums.generation_ms), "throughput", rate=True
-    ),
+    "request_count": Metric("Requests", ("requests",)),
+    "error_count": Metric("Errors", ("errors",)),
+    "error_rate": Metric("Error rate", ("errors",), "requests", "percent"),
+    "prompt_tokens": Metric("Prompt tokens", ("input",)),
+    "completion_tokens": Metric("Completion tokens", ("output",)),
+    "reasoning_tokens": Metric("Reasoning tokens", ("reasoning",)),
+    "cached_tokens": Metric("Cached prompt tokens", ("cached",)),
+    "total_tokens": Metric("Tokens", ("input", "output")),
+    "cache_hit_rate": Metric("Cached share of prompts", ("cached",), "input", "percent"),
+    "total_cost": Metric("Cost", ("charge",), None, "currency"),
+    "byok_cost": Metric("Cost of own provider keys", ("byok",), None, "currency"),
+    "average_cost": Metric("Cost of a request", ("charge",), "requests", "currency"),
+    "average_latency_ms": Metric("Time to first content", ("latency_ms",), "requests", "latency"),
+    "average_generation_ms": Metric("Time from first content to the end", ("generation_ms",), "requests", "latency"),
+    "tokens_per_second": Metric("Tokens per second", ("output",), "generation_ms", "throughput"),
 }
 #: names that clients know these by
 SPELLINGS = {
@@ -154,13 +152,16 @@ def query(reading: Reading) -> Any:
         started = time.perf_counter()
         metrics = [_metric(name) for name in body.metrics]
         asked = _query(request, body)
-        rows = [_row(each, metrics, body, asked) for each in await reading.read(request, asked)]
-        _sort(rows, body, asked)
-        told = rows[: body.limit]
+        found, whole = await reading.find(request, asked)
+        # Without a rank the oldest come first, and are those that there is no room for.
+        shown = found[: body.limit] if asked.rank is not None else found[-body.limit :]
+        if asked.rank is None and _order(body).direction == "desc":
+            shown.reverse()
+        told = [_row(each, metrics, body, asked) for each in shown]
         metadata = {
             "query_time_ms": round((time.perf_counter() - started) * 1000, 3),
             "row_count": len(told),
-            "truncated": len(rows) > len(told) or len(rows) >= MOST_READ,
+            "truncated": not whole or len(found) > body.limit,
         }
         if body.time_range is not None or wants_number_codes(request.http.headers, "string"):
             return {"data": {"data": told, "metadata": metadata}}
@@ -185,14 +186,39 @@ def _query(request: Request, body: Asked) -> Query:
         if name in chosen and chosen is where:
             values = [value for value in values if value in where[name]]
         chosen[name] = [*(unless.get(name, ()) if chosen is unless else ()), *values]
+    metrics = [_metric(name) for name in body.metrics]
     return Query(
         period=period(request.server.clock.wall(), _text(start), _text(end), ("start", "end")),
         by=list(dict.fromkeys(_dimension(name, "dimensions") for name in body.dimensions or ())),
         granularity=None if body.granularity is None else _granularity(body.granularity),
         where=where,
         unless=unless,
-        newest=MOST_READ,
+        most=body.limit + 1,
+        rank=_rank(body),
+        sums=[column for each in metrics for column in (*each.columns, *((each.per,) if each.per else ()))],
     )
+
+
+def _order(body: Asked) -> OrderBy:
+    """As it was asked for; else by time, and without time what has most of the first metric in front."""
+    if body.order_by is not None:
+        return body.order_by
+    return OrderBy("timestamp", "asc") if body.granularity else OrderBy(body.metrics[0])
+
+
+def _rank(body: Asked) -> Rank | None:
+    """The order, None for that of time. Raises BadRequest."""
+    order = _order(body)
+    field = "timestamp" if order.field == "date" else order.field
+    known = [*(["timestamp"] if body.granularity else []), *(body.dimensions or ()), *body.metrics]
+    if field not in known:
+        raise _unknown("column", order.field, known, "order_by")
+    if field == "timestamp":
+        return None
+    if field in body.metrics:
+        metric = _metric(field)
+        return Rank(metric.columns, metric.per, order.direction == "desc")
+    return Rank((_dimension(field, "order_by"),), None, order.direction == "desc")
 
 
 def _conditions(body: Asked) -> list[Condition]:
@@ -240,20 +266,3 @@ def _row(sums: Sums, metrics: Sequence[Metric], body: Asked, asked: Query) -> Ro
     for name in body.dimensions or ():
         row[name] = sums.values[_dimension(name, "dimensions")]
     return row | {name: metric.of(sums) for name, metric in zip(body.metrics, metrics, strict=True)}
-
-
-def _sort(rows: list[Row], body: Asked, asked: Query) -> None:
-    """As it was asked for; else by time, and without time what has most of the first metric in front. Raises BadRequest."""
-    order = body.order_by
-    if order is None:
-        order = OrderBy("timestamp", "asc") if asked.granularity else OrderBy(body.metrics[0])
-    field = "timestamp" if order.field == "date" else order.field
-    known = [*(["timestamp"] if asked.granularity else []), *(body.dimensions or ()), *body.metrics]
-    if field not in known:
-        raise _unknown("column", order.field, known, "order_by")
-    rows.sort(key=lambda row: _comparable(row, field), reverse=order.direction == "desc")
-
-
-def _comparable(row: Mapping[str, Any], field: str) -> tuple[bool, Any]:
-    value = row[field]
-    return value is not None, value if value is not None else 0

@@ -10,8 +10,9 @@ from msgspec import Struct, field
 from ...api import Request
 from ...call import DEFAULT_WORKSPACE
 from ...errors import BadRequest
-from ...store.statistics import WHOLE, Kind, Statistics, Sums, Wanted
-from .periods import DAY_HOURS, Granularity, Period, begins
+from ...store.statistics import WHOLE, Found, Kind, Rank, Statistics, Sums, TooMuch, Wanted
+from ...store.until import SUMS
+from .periods import DAY_HOURS, Granularity, Period
 
 if TYPE_CHECKING:
     from ...server import Server
@@ -20,20 +21,31 @@ Dimension = Literal["model", "provider", "key", "user", "workspace", "app", "tag
 #: dimensions that may have so many values that not all of them can be told
 MANY: tuple[str, ...] = ("key", "user", "app", "tag")
 STEPS: dict[Granularity, int] = {"hourly": 1, "daily": DAY_HOURS, "monthly": 0}
+#: what the store calls them
+COLUMNS: dict[str, str] = {
+    **dict.fromkeys(("user", "workspace", "app", "tag"), "word"),
+    "model": "model",
+    "provider": "provider",
+    "key": "scope",
+}
+#: what one key has one value of
+OF_KEYS = ("key", "workspace")
 #: dimensions whose values are the store's words
 WORDS: tuple[Kind, ...] = ("user", "app", "tag", "workspace")
 
 
 class Query(Struct, kw_only=True):
     """What is asked for: `by` dimensions, in buckets of time or (None) all at once, of calls with these values and without those;
-    with `newest` only so many rows, those of the last days."""
+    with `most` only so many rows, those of the last days, or which `rank` (over dimensions, "hour" and sums) puts in front."""
 
     period: Period
     by: Sequence[Dimension] = ()
     granularity: Granularity | None = None
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unless: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    newest: int | None = None
+    most: int | None = None
+    rank: Rank | None = None
+    sums: Sequence[str] = SUMS
 
 
 class Reading:
@@ -45,17 +57,31 @@ class Reading:
 
     async def read(self, request: Request, query: Query) -> list[Sums]:
         """The sums; their `values` are `hour` (of a bucket's beginning) and the dimensions. Raises BadRequest."""
+        return (await self.find(request, query)).sums
+
+    async def find(self, request: Request, query: Query) -> Found:
+        """The same, and whether that is all of them. Raises BadRequest."""
         hashes = await self._hashes(request, query)
         if hashes is not None and not hashes:
-            return []
+            return Found([])
         kind = self._kind(query)
         if kind in WHOLE and hashes is not None:
             return await self._of_one_workspace(query, hashes)
-        columns = _columns(query, kind)
-        wanted = self._wanted(query, kind, hashes, columns)
-        return _bucketed(
-            await self.store.sums(wanted), query.granularity, {column: name for name, column in columns.items()}
-        )
+        return await self._found(query, kind, hashes)
+
+    async def _found(self, query: Query, kind: Kind, hashes: Sequence[str] | None) -> Found:
+        columns: dict[str, str] = {name: _column(name) for name in query.by}
+        try:
+            found = await self.store.find(self._wanted(query, kind, hashes, columns))
+        except TooMuch:
+            raise BadRequest(
+                f"there are too many calls to leave out a {kind} of them all; ask for days (granularity), or for fewer of them",
+                param="filters",
+            ) from None
+        names = {column: name for name, column in columns.items()}
+        for each in found.sums:
+            each.values = {names.get(column, column): value for column, value in each.values.items()}
+        return found
 
     async def _hashes(self, request: Request, query: Query) -> list[str] | None:
         """The hashes of the keys whose calls count, None for those of all."""
@@ -83,74 +109,60 @@ class Reading:
             raise BadRequest("workspace and key cannot be combined; ask for one of them", param="group_by")
         if kinds:
             return kinds[0]
-        plain = named <= {"key"} and "key" in query.by and query.granularity != "hourly"
-        return "key" if plain and "key" not in query.where else ""
+        return ""
 
-    async def _of_one_workspace(self, query: Query, hashes: Sequence[str]) -> list[Sums]:
+    async def _of_one_workspace(self, query: Query, hashes: Sequence[str]) -> Found:
         """The calls of single keys by workspace: each is in the one that it is in now."""
         key = self._server.keys.get(hashes[0])
         workspace = (key.workspace_id if key is not None else None) or DEFAULT_WORKSPACE
         wanted = query.where.get("workspace")
         if (wanted is not None and workspace not in wanted) or workspace in query.unless.get("workspace", ()):
-            return []
-        by = [name for name in query.by if name not in WHOLE]
+            return Found([])
+        by = [name for name in query.by if name not in OF_KEYS]
         plain = Query(
             period=query.period,
             by=by,
             granularity=query.granularity,
-            where={name: values for name, values in query.where.items() if name not in WHOLE},
-            unless={name: values for name, values in query.unless.items() if name not in WHOLE},
+            where={name: values for name, values in query.where.items() if name not in OF_KEYS},
+            unless={name: values for name, values in query.unless.items() if name not in OF_KEYS},
+            most=query.most,
+            rank=query.rank if query.rank is not None and not {*query.rank.columns} & {*OF_KEYS} else None,
+            sums=query.sums,
         )
-        columns = _columns(plain, "")
-        found = await self.store.sums(self._wanted(plain, "", hashes, columns))
-        told = _bucketed(found, query.granularity, {column: name for name, column in columns.items()})
-        for each in told:
+        found = await self._found(plain, "", hashes)
+        for each in found.sums:
             if "workspace" in query.by:
                 each.values["workspace"] = workspace
             if "key" in query.by:
                 each.values["key"] = key.hash if key is not None else hashes[0]
-        return told
+        return found
 
     def _wanted(self, query: Query, kind: Kind, hashes: Sequence[str] | None, columns: Mapping[str, str]) -> Wanted:
-        by = [columns[name] for name in query.by]
-        named = {
-            name: columns.get(name) or _column(name, kind) for name in (*query.where, *query.unless) if name != "key"
-        }
         return Wanted(
             first_hour=query.period.first,
             last_hour=query.period.last,
             step=STEPS[query.granularity or "daily"],
-            by=[*(["hour"] if query.granularity else []), *by],
+            by=[*(["hour"] if query.granularity else []), *(columns[name] for name in query.by)],
             kind=kind,
-            where={named[name]: values for name, values in query.where.items() if name != "key"},
-            unless={named[name]: values for name, values in query.unless.items() if name != "key"},
+            where={_column(name): values for name, values in query.where.items() if name != "key"},
+            unless={_column(name): values for name, values in query.unless.items() if name != "key"},
             hashes=hashes,
-            newest=query.newest,
+            most=query.most,
+            rank=_ranked(query.rank),
+            sums=query.sums,
         )
 
 
-def _columns(query: Query, kind: Kind) -> dict[str, str]:
-    return {name: _column(name, kind) for name in query.by}
+def _ranked(rank: Rank | None) -> Rank | None:
+    """The same over the store's columns."""
+    if rank is None:
+        return None
+    columns = tuple(_column(name) if name in COLUMNS else name for name in rank.columns)
+    return Rank(columns, rank.per, rank.descending)
 
 
-def _column(name: str, kind: Kind) -> str:
-    if name == "key":
-        return "word" if kind == "key" else "scope"
-    return name if name in ("model", "provider") else "word"
-
-
-def _bucketed(found: Iterable[Sums], granularity: Granularity | None, names: Mapping[str, str]) -> list[Sums]:
-    """The rows of one bucket put together, with the names of dimensions in place of columns."""
-    merged: dict[tuple[Any, ...], Sums] = {}
-    for each in found:
-        values = {names.get(column, column): value for column, value in each.values.items()}
-        if granularity is not None:
-            values["hour"] = begins(values["hour"], granularity)
-        each.values = values
-        known = merged.setdefault(tuple(values.values()), each)
-        if known is not each:
-            known.add(each)
-    return list(merged.values())
+def _column(name: str) -> str:
+    return COLUMNS[name]
 
 
 def heaviest_first(

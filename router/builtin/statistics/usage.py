@@ -94,17 +94,17 @@ def usage(reading: Reading) -> Any:
         by: tuple[Dimension, ...] = () if query.group_by is None or query.group_by == "day" else (query.group_by,)
         many = query.group_by in MANY
         asking = Query(period=which, by=by, granularity=query.granularity, where=where)
-        asking.newest = query.limit + 1 if many else None
-        found = await reading.read(request, asking)
-        truncated = many and len(found) > query.limit
+        asking.most = query.limit + 1 if many else None
+        found, whole = await reading.find(request, asking)
+        truncated = not whole or (many and len(found) > query.limit)
         found.sort(key=lambda each: each.values["hour"])
-        found = found[-query.limit :] if truncated else found
+        found = found[-query.limit :] if many else found
         points = [_point(each) for each in found]
         if query.format == "csv":
             shown = [name for name in Point.__struct_fields__ if not points or getattr(points[0], name) is not UNSET]
             return sheet("usage", shown, ([getattr(point, name) for name in shown] for point in points))
         # Calls have several tags, or no user, and not all groups may be there.
-        total = await reading.read(request, Query(period=which, where=where)) if many else found
+        total = await reading.read(request, Query(period=which, where=where)) if many or truncated else found
         summary = _summary(total, timestamp(which.first), timestamp(which.last + 1))
         return Series(points, summary, query.granularity, truncated or UNSET)
 

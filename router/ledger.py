@@ -122,7 +122,7 @@ class Account:
 
     def byok(self, window: str | None, day: int) -> int:
         """The same for the list price of calls with the client's own provider keys."""
-        return self.byok_total if window is None else _within(self.byok_by_day, window, day)
+        return self.byok_total if window is None or not self.byok_total else _within(self.byok_by_day, window, day)
 
     def left(self, identity: Identity, at_unix: float) -> int | None:
         """What is left of the key's limit, with what is held back taken off; None without a limit."""

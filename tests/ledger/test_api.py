@@ -13,6 +13,7 @@ import pytest
 
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, PriceSettings
 from router.store import generations
+from router.store.entries import Booking
 from router.tasks import spawn
 from router.testing import FakeUpstream, Running, json_answer, sse_answer
 
@@ -73,6 +74,28 @@ async def asked(router: Running, **options: Any) -> str:
     answer = await router.post("/v1/chat/completions", ASK | options.pop("body", {}), **options)
     assert answer.status == 200, await answer.text()
     return answer.headers["X-Generation-Id"]
+
+
+async def test_a_call_reads_nothing_from_the_database(begin: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = await begin(limits=LimitSettings(enforce_balance=True))
+    server = router.server
+    await server.entries.book(Booking(type="credit", amount=10**13, counter_account="grants"))
+    await server.ledger.balance.reload()
+    key, _ = await server.keys.create("limited", limit=10**12, limit_reset="monthly", rpd=100, tags=["red"])
+    asked_of_it: list[str] = []
+    reading = server.database.all
+
+    async def counted(query: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        asked_of_it.append(query)
+        return await reading(query, parameters)
+
+    monkeypatch.setattr(server.database, "all", counted)
+    for number in range(3):
+        headers = {"X-Title": "An app", "Idempotency-Key": f"turn {number}", "X-Session-Id": "s"}
+        await asked(router, key=key, headers=headers, body={"user": f"u{number}"})
+
+    assert asked_of_it == []
+    assert len(await reading("SELECT id FROM generation")) == 3
 
 
 # --- /generation -----------------------------------------------------------------------------------------------------

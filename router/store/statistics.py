@@ -31,7 +31,7 @@ MOST_SCANNED, SCANNED_EACH = 20_000, 8
 #: groups of the last days among which an order is made
 MOST_RANKED = 10_000
 #: keys or words of which details are told where there are too many rows to look at all
-HEAVIEST, ROWS_EACH = 100, 500
+HEAVIEST, ROWS_EACH = 50, 500
 
 _SUMMED = ", ".join(f"sum({name})" for name in SUMS)
 

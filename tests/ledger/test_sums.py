@@ -20,6 +20,7 @@ from router.prices import Usage
 from router.store.audit import Change
 from router.store.charges import Charged
 from router.store.entries import Booking, Type
+from router.store.statistics import Statistics, faults
 from router.testing.clock import StillClock
 
 from .desk import DAY, PRICE, Desk, opened
@@ -310,6 +311,8 @@ async def compare(desk: Desk, story: Story, certain: Iterable[str]) -> None:
         assert all(charge >= 0 for charge in account.charged_by_day.values())
     assert await desk.server.database.all("SELECT * FROM reservation") == []
     assert await desk.server.entries.check() == []
+    await Statistics(desk.server.database).add_up()
+    assert await faults(desk.server.database) == []
     assert await desk.server.entries.balance() == desk.ledger.balance.amount == story.booked - story.charged()
 
 

@@ -36,7 +36,9 @@ class Metric(Struct):
 
     def of(self, sums: Sums) -> float | None:
         """Its value."""
-        value: float = sum(getattr(sums, column) for column in self.columns)
+        value: float = getattr(sums, self.columns[0])
+        for column in self.columns[1:]:
+            value += getattr(sums, column)
         if self.form == "currency":
             value = usd(int(value))
         elif self.form == "throughput":
@@ -157,7 +159,7 @@ def query(reading: Reading) -> Any:
         shown = found[: body.limit] if asked.rank is not None else found[-body.limit :]
         if asked.rank is None and _order(body).direction == "desc":
             shown.reverse()
-        told = [_row(each, metrics, body, asked) for each in shown]
+        told = _rows(shown, metrics, body, asked)
         metadata = {
             "query_time_ms": round((time.perf_counter() - started) * 1000, 3),
             "row_count": len(told),
@@ -259,10 +261,19 @@ def _unknown(what: str, name: str, known: Iterable[str], param: str) -> BadReque
     return BadRequest(f"{param}: there is no {what} {name[:50]!r}; there are {', '.join(known)}", param=param)
 
 
-def _row(sums: Sums, metrics: Sequence[Metric], body: Asked, asked: Query) -> Row:
-    row: Row = {}
-    if asked.granularity is not None:
-        row["timestamp"] = row[BUCKETS[asked.granularity]] = timestamp(sums.values["hour"])
-    for name in body.dimensions or ():
-        row[name] = sums.values[_dimension(name, "dimensions")]
-    return row | {name: metric.of(sums) for name, metric in zip(body.metrics, metrics, strict=True)}
+def _rows(found: Sequence[Sums], metrics: Sequence[Metric], body: Asked, asked: Query) -> list[Row]:
+    """As the client named everything."""
+    dimensions = [(name, _dimension(name, "dimensions")) for name in body.dimensions or ()]
+    figures = list(zip(body.metrics, metrics, strict=True))
+    bucket = None if asked.granularity is None else BUCKETS[asked.granularity]
+    rows = []
+    for sums in found:
+        row: Row = {}
+        if bucket is not None:
+            row["timestamp"] = row[bucket] = timestamp(sums.values["hour"])
+        for name, dimension in dimensions:
+            row[name] = sums.values[dimension]
+        for name, metric in figures:
+            row[name] = metric.of(sums)
+        rows.append(row)
+    return rows

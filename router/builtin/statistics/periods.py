@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -45,19 +45,10 @@ def day(date: str, name: str = "date") -> Period:
     return Period(first, first + DAY_HOURS - 1)
 
 
+@lru_cache(maxsize=4096)
 def timestamp(hour: int) -> str:
     """The beginning of an hour as RFC 3339."""
     return moment(hour * HOUR_S)
-
-
-def begins(hour: int, granularity: Granularity) -> int:
-    """The first hour of the day or month that an hour lies in."""
-    if granularity == "hourly":
-        return hour
-    if granularity == "daily":
-        return hour - hour % DAY_HOURS
-    found = datetime.fromtimestamp(hour * HOUR_S, UTC).replace(day=1, hour=0)
-    return int(found.timestamp()) // HOUR_S
 
 
 def _hour(text: str, name: str, *, whole_day: bool = False) -> int:

@@ -11,7 +11,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.call import Call, Identity
@@ -316,9 +317,22 @@ async def compare(desk: Desk, story: Story, certain: Iterable[str]) -> None:
     assert await desk.server.entries.balance() == desk.ledger.balance.amount == story.booked - story.charged()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5)
 @given(steps, st.booleans())
 def test_the_sums_are_right(todo: list[tuple[str, Any, Any]], patient: bool) -> None:
+    assert_right(todo, patient)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@settings(max_examples=100)
+@given(steps, st.booleans())
+def test_the_sums_are_right_in_a_hundred_stories(todo: list[tuple[str, Any, Any]], patient: bool) -> None:
+    assert_right(todo, patient)
+
+
+def assert_right(todo: list[tuple[str, Any, Any]], patient: bool) -> None:
+    """Tell the story and look at the sums again and again."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "ledger"
         folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def moment(unix: float) -> str:
@@ -10,6 +11,7 @@ def moment(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=4096)
 def date_of(day: int) -> str:
     """The date of a UTC day since 1970-01-01."""
     return datetime.fromtimestamp(day * 86400, UTC).date().isoformat()

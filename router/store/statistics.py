@@ -28,6 +28,8 @@ WHOLE = ("workspace",)
 MARK = "statistic_seen"
 #: rows that a query looks at, and more for each row that is wanted; what is older is left out, or what was used less
 MOST_SCANNED, SCANNED_EACH = 20_000, 8
+#: rows for each that is wanted, among which the newest are looked for first
+ENOUGH_EACH = 4
 #: groups of the last days among which an order is made
 MOST_RANKED = 10_000
 #: keys or words of which details are told where there are too many rows to look at all
@@ -114,12 +116,19 @@ class Statistics:
     async def find(self, wanted: Wanted) -> Found:
         """The sums that are wanted, as far as they can be had in time. Raises TooMuch."""
         await self.add_up()
+        if wanted.hashes is None:
+            return await self._found(wanted)
+        # Of one key rows lie in order, of several they must be sorted: secrets that were never used are left out.
+        used = await until.used(self._database, wanted.hashes, wanted.first_hour // DAY_HOURS)
+        return await self._found(_with(wanted, hashes=used)) if used else Found([])
+
+    async def _found(self, wanted: Wanted) -> Found:
+        if not wanted.step and "hour" in wanted.by:
+            return await self._months(wanted)
         words = until.kind_of(wanted.kind, wanted.by)
         plain = wanted.hashes is None and not wanted.where and not wanted.unless
         if words is not None and plain and "hour" not in wanted.by:
             return await self._totals(wanted, words)
-        if words is not None and plain and not wanted.step:
-            return await self._months(wanted, words)
         return await self._bounded(wanted)
 
     async def hashes(self, key: str) -> list[str]:
@@ -134,56 +143,69 @@ class Statistics:
     async def _totals(self, wanted: Wanted, words: until.Kind) -> Found:
         """One row for each key or word."""
         (column,) = wanted.by
-        return await self._span(wanted, words, wanted.first_hour, wanted.last_hour, _order(wanted, column), wanted.most)
+        first, last = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
+        query, parameters = await until.totals(self._database, words, first, last, _needed(wanted))
+        order = "word DESC" if wanted.rank is None else _ranked(wanted.rank).replace(column, "word")
+        query = f"SELECT word, {_told(wanted)} FROM ({query}) ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
+        rows = await self._database.all(query, [*parameters, -1 if wanted.most is None else wanted.most])
+        if wanted.rank is None:
+            rows.reverse()
+        return Found(_sums(rows, wanted.by), await until.few(self._database, words))
 
-    async def _span(
-        self, wanted: Wanted, words: until.Kind, first: int, last: int, order: str, most: int | None
-    ) -> Found:
-        names = _needed(wanted)
-        query, parameters = await until.totals(self._database, words, first // DAY_HOURS, last // DAY_HOURS, names)
-        query += f" ORDER BY {order} LIMIT ?"
-        column = next(name for name in wanted.by if name != "hour")
-        rows = await self._database.all(query, [*parameters, -1 if most is None else most])
-        return Found(_sums(rows, [column], names), await until.few(self._database, words))
+    # --- months ---
 
-    async def _months(self, wanted: Wanted, words: until.Kind) -> Found:
-        """The newest months first, until there are enough; told the oldest first."""
+    async def _months(self, wanted: Wanted) -> Found:
+        """Each month by itself, the newest first, until there are enough; told the oldest first."""
         found: list[Sums] = []
         whole = True
-        months = await self._database.all(_MONTHS, (wanted.first_hour, wanted.last_hour))
-        for begins, first, last in months:
-            left = None if wanted.most is None else wanted.most - len(found)
-            if left is not None and left <= 0:
-                break
-            span = await self._span(wanted, words, first, last, "word DESC", left)
-            for each in span.sums:
+        enough = wanted.most if wanted.rank is None else MOST_RANKED
+        by = [name for name in wanted.by if name != "hour"]
+        for begins, first, last in await self._database.all(_MONTHS, (wanted.first_hour, wanted.last_hour)):
+            if enough is not None and len(found) >= enough:
+                return Found(_in_order(found, wanted), False)
+            first, last = max(first, wanted.first_hour), min(last + DAY_HOURS - 1, wanted.last_hour)
+            most = wanted.most if enough is None or wanted.rank is not None else enough - len(found)
+            month = await self._found(_with(wanted, first_hour=first, last_hour=last, step=1, by=by, most=most))
+            for each in month.sums:
                 each.values = {name: begins if name == "hour" else each.values[name] for name in wanted.by}
-            found += span.sums
-            whole = whole and span.whole
-        found.reverse()
-        if wanted.rank is not None:
-            found.sort(key=_comparable(wanted.rank), reverse=wanted.rank.descending)
-        return Found(found, whole)
+            found = month.sums + found
+            whole = whole and month.whole
+        return Found(_in_order(found, wanted), whole)
 
     # --- rows ---
 
     async def _bounded(self, wanted: Wanted) -> Found:
         """Of rows that are too many the last ones, or those of the keys or words that were used most. Raises TooMuch."""
         pieces = await self._clamped(_pieces(wanted))
-        whole = True
         many = wanted.kind or (wanted.hashes is None and "scope" in wanted.by)
-        if pieces and many and ("word" not in wanted.where or "scope" in wanted.by):
-            most = MOST_SCANNED + SCANNED_EACH * (wanted.most or 0)
-            first = await self._first_of_last(wanted, pieces[0], most)
-            if first > pieces[0].first and "hour" in wanted.by and wanted.step:
-                whole, pieces = False, [pieces[0]._replace(first=first)]
-            elif first > pieces[0].first and wanted.hashes is None:
-                whole, wanted = False, await self._of_the_heaviest(wanted)
-        query, parameters = _query(wanted, pieces)
-        rows = await self._database.all(query, parameters) if pieces else []
+        if not pieces or not many or ("word" in wanted.where and "scope" not in wanted.by):
+            return Found(await self._read(wanted, pieces))
+        if "hour" in wanted.by:
+            return await self._newest(wanted, pieces[0])
+        if wanted.hashes is None and await self._first_of_last(wanted, pieces[0], MOST_SCANNED) > pieces[0].first:
+            return Found(await self._read(await self._of_the_heaviest(wanted), pieces), False)
+        return Found(await self._read(wanted, pieces))
+
+    async def _newest(self, wanted: Wanted, piece: Piece) -> Found:
+        """Of the last hours or days: of a few where there is enough in them, else of as many as can be looked at."""
+        if wanted.most is None or wanted.rank is not None:
+            return await self._last(wanted, piece, MOST_SCANNED)
+        found = await self._last(wanted, piece, ENOUGH_EACH * wanted.most)
+        if found.whole or len(found.sums) == wanted.most:
+            return found
+        return await self._last(wanted, piece, MOST_SCANNED + SCANNED_EACH * wanted.most)
+
+    async def _last(self, wanted: Wanted, piece: Piece, most: int) -> Found:
+        first = await self._first_of_last(wanted, piece, most)
+        return Found(await self._read(wanted, [piece._replace(first=first)]), first == piece.first)
+
+    async def _read(self, wanted: Wanted, pieces: Sequence[Piece]) -> list[Sums]:
+        if not pieces:
+            return []
+        rows = await self._database.all(*_query(wanted, pieces))
         if wanted.most is not None and wanted.rank is None:
             rows.reverse()
-        return Found(_sums(rows, wanted.by, _needed(wanted)), whole)
+        return _sums(rows, wanted.by)
 
     async def _clamped(self, pieces: Iterable[Piece]) -> list[Piece]:
         """Only hours that there are: a period may be thousands of years."""
@@ -286,17 +308,15 @@ def _query(wanted: Wanted, pieces: Sequence[Piece]) -> tuple[str, list[Any]]:
     rows = []
     for piece in pieces:
         condition, given = _conditions(wanted, piece)
-        columns = ", ".join([*dict.fromkeys(("hour", *grouped)), *names])
+        columns = ", ".join([*dict.fromkeys(("hour", *grouped, *wanted.by)), *names])
         rows.append(f"SELECT {columns} FROM statistic WHERE {condition}")  # noqa: S608 - our own words
         parameters += given
     daily = all(piece.every == DAY_HOURS for piece in pieces)
     step = wanted.step if wanted.step != DAY_HOURS or not daily else 1
     # A column as it is can be read in the order in which it lies, the newest without the others.
-    hour = "hour" if step == 1 else f"hour - hour % {step}" if step else _MONTH
+    hour = "hour" if step == 1 else f"hour - hour % {step}"
     told = [f"{hour} AS step" if name == "hour" else name for name in wanted.by]
-    query = (
-        f"SELECT {', '.join([*told, *(f'sum({name}) AS {name}' for name in names)])} FROM ({' UNION ALL '.join(rows)})"  # noqa: S608
-    )
+    query = f"SELECT {', '.join([*told, _told(wanted, 'sum({0})')])} FROM ({' UNION ALL '.join(rows)})"  # noqa: S608 - our own words
     if not wanted.by:
         return query, parameters
     columns = ", ".join(
@@ -314,16 +334,19 @@ def _query(wanted: Wanted, pieces: Sequence[Piece]) -> tuple[str, list[Any]]:
 
 
 def _grouped(wanted: Wanted, pieces: Sequence[Piece]) -> Sequence[str]:
-    """What to tell rows apart by: in the order in which they lie, for which what is the same in all of them (a kind of all keys has
-    no scope, one without words no word) must be named too."""
+    """What to tell rows apart by: in the order in which they lie, where nothing is left out between, for which what is the same in all
+    of them (a kind of all keys has no scope, one without words no word) must be named too. Elsewhere that would only be sorted too."""
     same = {"scope"} if wanted.hashes is None and "scope" not in wanted.by else set[str]()
     if not wanted.kind:
         same.add("word")
-    ordered = [name for name in ("hour", "scope", "word", "model", "provider") if name in wanted.by or name in same]
+    ordered = [name for name in _KEY[1:] if name in wanted.by or name in same]
     while ordered and ordered[-1] not in wanted.by:
         ordered.pop()
     in_order = [name for name in ordered if name not in same] == list(wanted.by)
-    return ordered if len(pieces) == 1 and in_order and "hour" in wanted.by else wanted.by
+    if len(pieces) == 1 and in_order and ordered == list(_KEY[1 : len(ordered) + 1]):
+        return ordered
+    one = wanted.hashes is not None and len(wanted.hashes) == 1 and len(wanted.by) > 1
+    return [name for name in wanted.by if name != "scope"] if one else wanted.by
 
 
 def _conditions(wanted: Wanted, piece: Piece) -> tuple[str, list[Any]]:
@@ -370,10 +393,10 @@ def _needed(wanted: Wanted) -> list[str]:
     return [name for name in SUMS if name in named]
 
 
-def _order(wanted: Wanted, column: str) -> str:
-    if wanted.rank is None:
-        return "word"
-    return _ranked(wanted.rank).replace(column, "word")
+def _told(wanted: Wanted, form: str = "{0}") -> str:
+    """All sums in their order, 0 for those that nobody needs."""
+    names = _needed(wanted)
+    return ", ".join(f"{form.format(name) if name in names else 0} AS {name}" for name in SUMS)
 
 
 def _ranked(rank: Rank) -> str:
@@ -393,17 +416,16 @@ def _comparable(rank: Rank) -> Any:
     return value
 
 
-def _sums(rows: Iterable[Sequence[Any]], by: Sequence[str], names: Sequence[str]) -> list[Sums]:
+def _in_order(found: list[Sums], wanted: Wanted) -> list[Sums]:
+    """What was put together from several answers, which are in this order each."""
+    if wanted.rank is not None:
+        found.sort(key=_comparable(wanted.rank), reverse=wanted.rank.descending)
+    return found if wanted.most is None or wanted.rank is None else found[: wanted.most]
+
+
+def _sums(rows: Iterable[Sequence[Any]], by: Sequence[str]) -> list[Sums]:
     width = len(by)
-    if len(names) == len(SUMS):
-        found = [Sums(dict(zip(by, row, strict=False)), *row[width:]) for row in rows]
-    else:
-        found = [
-            Sums(dict(zip(by, row, strict=False)), **dict(zip(names, row[width:], strict=True)))
-            for row in rows
-            if row[width] is not None
-        ]
-    return [each for each in found if each.requests]
+    return [Sums(dict(zip(by, row, strict=False)), *row[width:]) for row in rows if row[width]]
 
 
 def _marks(values: Sequence[Any]) -> str:

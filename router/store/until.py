@@ -81,6 +81,16 @@ def _at(name: str, moment: str) -> str:
     return f"{name}.number = each.number AND {name}.day = ({newest})"
 
 
+async def used(database: Database, hashes: Sequence[str], first: int) -> list[str]:
+    """Those of these keys that were used on that day or later."""
+    marks = ", ".join("?" * len(hashes))
+    rows = await database.all(
+        f"SELECT word FROM statistic_word WHERE kind = 'key' AND word IN ({marks}) AND last_day >= ?",  # noqa: S608 - marks only
+        [*hashes, first],
+    )
+    return [row[0] for row in rows]
+
+
 async def few(database: Database, kind: Kind) -> bool:
     """Are there so few words that none is left out?"""
     row = await database.one(

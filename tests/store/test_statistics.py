@@ -100,10 +100,21 @@ async def test_sums_are_what_the_calls_come_to(
             assert await read(statistics, "word", kind="tag", **period) == by_hand(within, "word")
             months = await read(statistics, "hour", "word", kind="tag", step=0, **period)
             assert months == {(0, *word): sums for word, sums in by_hand(within, "word").items()}
-            assert await read(statistics, "model", **period) == by_hand(within, "model")
-            assert await read(statistics, "provider", **{**period, "first_hour": first * 24 + 5}) == by_hand(
-                [call for call in within if call["created_unix"] >= first * DAY + 5 * HOUR], "provider"
+            months = await read(
+                statistics, "hour", "word", "model", kind="tag", step=0, hashes=["a" * 64, "unused"], **period
             )
+            within_own = [call for call in within if call in own]
+            assert months == {(0, *each): sums for each, sums in by_hand(within_own, "word", "model").items()}
+            since_five = {**period, "first_hour": first * 24 + 5}
+            later = [call for call in within if call["created_unix"] >= first * DAY + 5 * HOUR]
+            months = await read(statistics, "hour", "provider", step=0, **since_five)
+            assert months == {(0, *each): sums for each, sums in by_hand(later, "provider").items()}
+            # The newest of them: those that any way of looking for them finds.
+            daily = by_hand(own, "hour", "word")
+            newest = await read(statistics, "hour", "word", kind="tag", step=24, hashes=["a" * 64], most=3)
+            assert newest == dict(sorted(daily.items())[-3:])
+            assert await read(statistics, "model", **period) == by_hand(within, "model")
+            assert await read(statistics, "provider", **since_five) == by_hand(later, "provider")
             assert await faults(database) == []
 
 
@@ -132,6 +143,12 @@ async def test_the_first_of_an_order_are_told(path: Path) -> None:
         assert await first("scope", "model", most=1, rank=dearest) == [(("e", ""), 83)]
         assert await first("hour", "scope", most=1, rank=dearest, step=24) == [((480, "e"), 42)]
         assert await first("word", most=1, rank=Rank(("word",)), kind="user") == [(("u2",), 43)]
+        # Whole months, each of which may have the dearest.
+        months = [((0, "e"), 83), ((0, "d"), 63)]
+        assert await first("hour", "scope", most=2, rank=dearest, step=0) == months
+        assert await first("hour", "scope", "model", most=1, rank=dearest, step=0) == [((0, "e", ""), 83)]
+        cheapest = Rank(("charge",), descending=False)
+        assert await first("hour", "scope", most=2, rank=cheapest, step=0) == [((0, "a"), 3), ((0, "b"), 23)]
         assert await first("word", most=1, rank=dearest, kind="user", hashes=["a", "e"]) == [(("u1",), 83)]
         assert await first("model", most=9, rank=dearest, unless={"word": ["u0"]}, kind="user") == [(("",), 149)]
 

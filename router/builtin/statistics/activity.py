@@ -67,6 +67,8 @@ class Activity(Struct):
     truncated: bool | UnsetType = UNSET
 
 
+#: sums that are told
+TOLD = ("requests", "input", "output", "reasoning", "cached", "charge", "byok")
 COLUMNS = ActivityItem.__struct_fields__
 #: what else the items are told apart by; without a group by model and endpoint
 BY: dict[str | None, tuple[Dimension, ...]] = {
@@ -106,6 +108,7 @@ def activity(reading: Reading) -> Any:
                 granularity="daily",
                 where={name: [value] for name, value in asked.items() if value},
                 most=query.limit + 1 if query.group_by in MANY else None,
+                sums=TOLD,
             ),
         )
         many = query.group_by in MANY
@@ -123,7 +126,7 @@ def activity(reading: Reading) -> Any:
 def _item(sums: Sums) -> ActivityItem:
     values = sums.values
     model, provider = values.get("model", ""), values.get("provider", "")
-    return ActivityItem(
+    item = ActivityItem(
         date=date_of(values["hour"] // DAY_HOURS),
         model=model,
         model_permaslug=model,
@@ -136,5 +139,8 @@ def _item(sums: Sums) -> ActivityItem:
         cached_tokens=sums.cached,
         usage=usd(sums.charge),
         byok_usage_inference=usd(sums.byok),
-        **{NAMES[name]: values[name] for name in NAMES if name in values},
     )
+    for name, value in values.items():
+        if name in NAMES:
+            setattr(item, NAMES[name], value)
+    return item

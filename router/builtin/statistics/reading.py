@@ -78,9 +78,9 @@ class Reading:
                 f"there are too many calls to leave out a {kind} of them all; ask for days (granularity), or for fewer of them",
                 param="filters",
             ) from None
-        names = {column: name for name, column in columns.items()}
+        names = [*(["hour"] if query.granularity else []), *query.by]
         for each in found.sums:
-            each.values = {names.get(column, column): value for column, value in each.values.items()}
+            each.values = dict(zip(names, each.values.values(), strict=True))
         return found
 
     async def _hashes(self, request: Request, query: Query) -> list[str] | None:

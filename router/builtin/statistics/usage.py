@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
@@ -11,10 +12,13 @@ from ...api import Request
 from ...api.sheets import sheet
 from ...prices import usd
 from ...store.statistics import Sums
+from ...store.until import SUMS
 from .activity import DEFAULT_ITEMS, MOST_ITEMS, Grouping
 from .periods import Granularity, period, timestamp
 from .reading import MANY, Dimension, Query, Reading, heaviest_first
 
+#: sums that are told
+TOLD = tuple(name for name in SUMS if not name.endswith("_ms"))
 DATES, TIMES = ("start_date", "end_date"), ("start_time", "end_time")
 
 
@@ -93,7 +97,7 @@ def usage(reading: Reading) -> Any:
         where = {name: [value] for name, value in asked.items() if value}
         by: tuple[Dimension, ...] = () if query.group_by is None or query.group_by == "day" else (query.group_by,)
         many = query.group_by in MANY
-        asking = Query(period=which, by=by, granularity=query.granularity, where=where)
+        asking = Query(period=which, by=by, granularity=query.granularity, where=where, sums=TOLD)
         asking.most = query.limit + 1 if many else None
         found, whole = await reading.find(request, asking)
         truncated = not whole or (many and len(found) > query.limit)
@@ -112,11 +116,11 @@ def usage(reading: Reading) -> Any:
 
 
 def _point(sums: Sums) -> Point:
-    return Point(
-        timestamp=timestamp(sums.values["hour"]),
-        **_counts(sums),
-        **{NAMES.get(name, name): value for name, value in sums.values.items() if name != "hour"},
-    )
+    point = Point(timestamp=timestamp(sums.values["hour"]), **_counts(sums))
+    for name, value in sums.values.items():
+        if name != "hour":
+            setattr(point, NAMES.get(name, name), value)
+    return point
 
 
 def _summary(found: list[Sums], start: str, end: str) -> Summary:
@@ -125,10 +129,7 @@ def _summary(found: list[Sums], start: str, end: str) -> Summary:
 
 def total_of(found: list[Sums]) -> Sums:
     """All of them added up."""
-    total = Sums({})
-    for each in found:
-        total.add(each)
-    return total
+    return Sums({}, *(sum(map(attrgetter(name), found)) for name in SUMS))
 
 
 def _counts(sums: Sums) -> dict[str, Any]:

@@ -144,13 +144,14 @@ class Statistics:
         """One row for each key or word."""
         (column,) = wanted.by
         first, last = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
-        query, parameters = await until.totals(self._database, words, first, last, _needed(wanted))
+        whole = await until.few(self._database, words)
+        query, parameters = await until.totals(self._database, words, first, last, _needed(wanted), all_words=whole)
         order = "word DESC" if wanted.rank is None else _ranked(wanted.rank).replace(column, "word")
         query = f"SELECT word, {_told(wanted)} FROM ({query}) ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
         rows = await self._database.all(query, [*parameters, -1 if wanted.most is None else wanted.most])
         if wanted.rank is None:
             rows.reverse()
-        return Found(_sums(rows, wanted.by), await until.few(self._database, words))
+        return Found(_sums(rows, wanted.by), whole)
 
     # --- months ---
 

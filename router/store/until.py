@@ -41,13 +41,19 @@ _LAST_WORDS = (
 )
 
 
-async def totals(database: Database, kind: Kind, first: int, last: int, names: Sequence[str]) -> tuple[str, list[Any]]:
-    """The query for `word` and these sums of the days from `first` to `last`."""
+#: in the order in which they lie, so that the first of them can be had without the others; the plus keeps another index out
+_ALL_WORDS = "SELECT * FROM statistic_word WHERE kind = ?1 AND +last_day >= ?2"
+
+
+async def totals(
+    database: Database, kind: Kind, first: int, last: int, names: Sequence[str], *, all_words: bool
+) -> tuple[str, list[Any]]:
+    """The query for `word` and these sums of the days from `first` to `last`; not of `all_words`, where there are too many."""
     row = await database.one(
         "SELECT day, (SELECT max(hour) / 24 FROM statistic WHERE kind = '*day') FROM statistic_closed"
     )
     closed, newest = row if row is not None and row[1] is not None else (-1, -1)
-    words = f"({_LAST_WORDS}) AS each"
+    words = f"({_ALL_WORDS if all_words else _LAST_WORDS}) AS each"
     if newest <= last and first <= closed + 1:
         over = ", ".join(f"each.{name} - coalesce(before.{name}, 0) AS {name}" for name in names)
         query = f"""

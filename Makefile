@@ -3,6 +3,8 @@
 PYTHON ?= python3
 PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv
+# Tests wait for sockets and processes now and then.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 BIN := $(VENV)/bin
 NODE := .venv-node
 # Environments of clients, each with a list in clients/requirements. The first takes longest.
@@ -25,10 +27,10 @@ run: $(VENV)/ready     ## serve config.toml on port 8080
 	@exec $(BIN)/router serve --config config.toml $(ARGS)
 
 test: $(VENV)/test     ## the suite, but for the tests that take long
-	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 long: $(VENV)/test     ## the long tests: simulations, property tests in depth, environments of their own
-	$(BIN)/pytest -n auto --dist loadfile -m long --timeout 300 $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m long --timeout 300 $(ARGS)
 
 check: lint test long  ## format, lint, types, and all tests but for the clients'
 

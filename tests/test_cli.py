@@ -708,9 +708,8 @@ def test_the_printed_curl_line_gets_a_streamed_answer(serve: Serve) -> None:
     served = serve()
     assert served.process.stdout is not None
     said = ""
-    while "-N" not in said:
+    while '"stream": true' not in said:
         said += served.process.stdout.readline()
-
     command = said[said.index("curl ") :]
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=10)
 

@@ -48,7 +48,7 @@ async def migrate(connection: aiosqlite.Connection, path: Path, wanted: Iterable
         if done:
             await _copy(connection, path)
         await _apply(connection, path, steps)
-    for step in pending:
+    for step in pending if done else ():
         log.info("migrated the database: %s %s", step.owner, step.number)
 
 

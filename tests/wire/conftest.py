@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -19,13 +20,18 @@ collect_ignore_glob = [] if recordings() else ["test_wire_*.py", "test_*_hub.py"
 
 #: the first test that needs a router waits for its start
 PATIENCE_SECONDS = 150
+#: stands for the case of a test that has none
+NO_CASE = SimpleNamespace(params={})
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The replays have more time than other tests."""
+    """The replays have more time than other tests. Those of streams in small packets are long ones."""
     for each in items:
         if each.path.parent == Path(__file__).parent:
             each.add_marker(pytest.mark.timeout(PATIENCE_SECONDS))
+            if getattr(each, "callspec", NO_CASE).params.get("split") in ("pieces", "bytes"):
+                each.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,6 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /healthz": ("",),
         "GET /openapi.json": ("",),
         "GET /openapi.yaml": ("",),
-        "GET /health": ("", *BOTH),
         "GET /auth": ("",),
         "POST /auth": ("",),
         "POST /auth/login": ("",),
@@ -54,6 +53,7 @@ ROUTES: dict[str, dict[str, tuple[str, ...]]] = {
         "GET /metrics": ("",),
     },
     "any": {
+        "GET /health": ("", *BOTH),
         "GET /key": BOTH,
         "GET /auth/key": BOTH,
         "GET /videos": BOTH,

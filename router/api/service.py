@@ -64,7 +64,7 @@ ROUTES = [
         method="GET",
         path="/health",
         handler=health,
-        scope="public",
+        scope="any",
         prefixes=("", "/v1", "/api/v1"),
         answers={200: shapes.Health, 503: shapes.Health},
     ),

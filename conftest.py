@@ -21,6 +21,7 @@ END = "-----END CERTIFICATE-----\n"
 
 settings.register_profile(
     "suite",
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=bool(os.environ.get("CI")),

@@ -23,6 +23,8 @@ from .settings import Settings, SettingsError, convert, timeouts_of
 
 log = logging.getLogger(__name__)
 GROUP = "router"
+#: what `hookimpl` leaves on a function
+MARK = f"{GROUP}_impl"
 OURS = "onebox-router-"
 PROBE_SECONDS = 0.3
 
@@ -42,12 +44,21 @@ class Listed(Struct, kw_only=True):
 
 
 class Manager(pluggy.PluginManager):
-    """Looks for hooks only where there may be one: most attributes of a plugin are Python's own, and inspecting them takes longer than
-    all else in a registration."""
+    """Looks for hooks only where there may be one: most attributes of a plugin are none, and inspecting each takes longer than all else
+    in a registration."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         """pluggy's own, for names that can be a hook's."""
-        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+        kind: Any = type(plugin)
+        if name in _without_hooks(kind) and name not in getattr(plugin, "__dict__", ()):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
+@functools.cache
+def _without_hooks(kind: Any) -> frozenset[str]:
+    """The attributes of a class that are no hooks."""
+    return frozenset(name for name in dir(kind) if not hasattr(inspect.getattr_static(kind, name), MARK))
 
 
 class Plugins:

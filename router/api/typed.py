@@ -30,14 +30,17 @@ class Signature(Struct):
 
 
 def signature(handler: Callable[..., Awaitable[Any]]) -> Signature:
-    """Read a handler's annotations."""
-    return _signature(getattr(handler, "__func__", handler))
+    """Read a handler's annotations. Handlers made by the same lines, as closures are, have the same."""
+    code = getattr(handler, "__code__", handler)
+    if code not in _signatures:
+        hints = get_type_hints(handler, include_extras=True)
+        _signatures[code] = Signature(
+            body=hints.get("body"), query=hints.get("query"), answer=_json_of(hints.get("return"))
+        )
+    return _signatures[code]
 
 
-@functools.cache
-def _signature(handler: Callable[..., Awaitable[Any]]) -> Signature:
-    hints = get_type_hints(handler, include_extras=True)
-    return Signature(body=hints.get("body"), query=hints.get("query"), answer=_json_of(hints.get("return")))
+_signatures: dict[Any, Signature] = {}
 
 
 def _json_of(answer: Any) -> Any:

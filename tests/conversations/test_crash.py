@@ -198,6 +198,7 @@ async def crash(crashes: Crashes, rounds: int) -> None:
     assert len(unheard) <= rounds * CLIENTS
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 async def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     async with crashing(tmp_path) as crashes:

@@ -201,6 +201,7 @@ def assert_true(told: dict[str, Any], verdict: Verdict) -> None:
         assert reason.partition(": ")[0] in verdict.against[name], (name, reason, verdict.against[name])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_explain_equals_reality(router: Running, table: dict[str, list[Fact]]) -> None:
     """The first endpoint that is named is the one that serves; each reason is right; what would be refused is refused alike."""

@@ -309,7 +309,7 @@ def _query(wanted: Wanted, pieces: Sequence[Piece]) -> tuple[str, list[Any]]:
     rows = []
     for piece in pieces:
         condition, given = _conditions(wanted, piece)
-        columns = ", ".join([*dict.fromkeys(("hour", *grouped, *wanted.by)), *names])
+        columns = ", ".join([*dict.fromkeys(("hour", *grouped)), *names])
         rows.append(f"SELECT {columns} FROM statistic WHERE {condition}")  # noqa: S608 - our own words
         parameters += given
     daily = all(piece.every == DAY_HOURS for piece in pieces)
@@ -317,12 +317,14 @@ def _query(wanted: Wanted, pieces: Sequence[Piece]) -> tuple[str, list[Any]]:
     # A column as it is can be read in the order in which it lies, the newest without the others.
     hour = "hour" if step == 1 else f"hour - hour % {step}"
     told = [f"{hour} AS step" if name == "hour" else name for name in wanted.by]
+    if "scope" in wanted.by and "scope" not in grouped and wanted.hashes is not None:
+        # What is the same in all rows is not sorted with them.
+        told[told.index("scope")] = "? AS scope"
+        parameters = [*wanted.hashes, *parameters]
     query = f"SELECT {', '.join([*told, _told(wanted, 'sum({0})')])} FROM ({' UNION ALL '.join(rows)})"  # noqa: S608 - our own words
     if not wanted.by:
         return query, parameters
-    columns = ", ".join(
-        ("hour" if step == 1 else "step") if name == "hour" else name for name in _grouped(wanted, pieces)
-    )
+    columns = ", ".join(("hour" if step == 1 else "step") if name == "hour" else name for name in grouped)
     query += f" GROUP BY {columns}"
     if wanted.rank is None:
         direction = "" if wanted.most is None else " DESC"

@@ -88,10 +88,10 @@ def _at(name: str, moment: str) -> str:
 
 
 async def used(database: Database, hashes: Sequence[str], first: int) -> list[str]:
-    """Those of these keys that were used on that day or later."""
+    """Those of these keys that were used on that day or later; the plus has them looked up by name."""
     marks = ", ".join("?" * len(hashes))
     rows = await database.all(
-        f"SELECT word FROM statistic_word WHERE kind = 'key' AND word IN ({marks}) AND last_day >= ?",  # noqa: S608 - marks only
+        f"SELECT word FROM statistic_word WHERE kind = 'key' AND word IN ({marks}) AND +last_day >= ?",  # noqa: S608 - marks only
         [*hashes, first],
     )
     return [row[0] for row in rows]

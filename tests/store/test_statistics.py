@@ -92,6 +92,9 @@ async def test_sums_are_what_the_calls_come_to(
             )
             own = [call for call in calls if call["key_hash"] == "a" * 64]
             assert await read(statistics, "word", kind="tag", hashes=["a" * 64]) == by_hand(own, "word")
+            for columns in (("scope", "word"), ("hour", "scope", "model"), ("word", "scope", "provider")):
+                kind = "tag" if "word" in columns else ""
+                assert await read(statistics, *columns, kind=kind, hashes=["a" * 64]) == by_hand(own, *columns)
             # A period of whole days: by running totals, whether its end is in the past or not.
             first, last = sorted(days)
             within = [call for call in calls if first <= call["created_unix"] // DAY <= last]

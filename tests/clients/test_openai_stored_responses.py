@@ -462,5 +462,6 @@ def test_a_run_that_a_stop_cuts_off_has_failed(upstream: FakeUpstream, tmp_path:
         cut = client.responses.create(model=family.model, input="Hello", background=True)
         served.stop()
 
-    (row,) = sqlite3.connect(tmp_path / "router.db").execute("SELECT id, status FROM responses").fetchall()
+    with contextlib.closing(sqlite3.connect(tmp_path / "router.db")) as database:
+        (row,) = database.execute("SELECT id, status FROM responses").fetchall()
     assert row == (cut.id, "failed")

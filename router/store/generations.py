@@ -136,8 +136,10 @@ class Generations:
 
     async def _first(self, query: str, parameters: Sequence[Any]) -> Generation | None:
         """The first row that a query finds. What is on its way to the disk counts: an error does not wait for its row."""
+        under_way = len(self._settlements) > 0  # asked before the look: what is written during it is not seen by it
         row = await self._database.one(query, parameters)
-        if row is None and await self._settlements.caught_up(SETTLING_S):
+        if row is None and under_way:
+            await self._settlements.caught_up(SETTLING_S)
             row = await self._database.one(query, parameters)
         return _generation(row) if row else None
 

@@ -88,13 +88,11 @@ class Batch:
                 self._writer.wake()
         return future
 
-    async def caught_up(self, timeout_s: float) -> bool:
-        """Wait, for this long at most, until all rows that are queued now are written. False where there were none."""
-        if not self._waiting:
-            return False
-        newest = next(reversed(self._waiting.values()))[2]
-        await asyncio.wait([newest], timeout=timeout_s)
-        return True
+    async def caught_up(self, timeout_s: float) -> None:
+        """Wait, for this long at most, until all rows that are queued now are written."""
+        if self._waiting:
+            newest = next(reversed(self._waiting.values()))[2]
+            await asyncio.wait([newest], timeout=timeout_s)
 
     def drop(self, id: str) -> None:
         """Forget a row that need not be written any more."""

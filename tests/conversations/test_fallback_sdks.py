@@ -29,6 +29,7 @@ LANES = {
     "messages": (TRANSLATED, RELAYED, "APIStatusError"),
     "gemini": (RELAYED, TRANSLATED, "ServerError"),
 }
+pytestmark = pytest.mark.long
 each_sdk = pytest.mark.parametrize("sdk", SDKS)
 plain_and_stream = pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 #: a refused credential is used for no model any more, so these come last

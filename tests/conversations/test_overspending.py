@@ -59,6 +59,7 @@ async def manage(router: Running, method: str, path: str, body: Any) -> Any:
         return await answer.json()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limit", "status", "strict"),
     [

@@ -26,11 +26,12 @@ NO_CASE = SimpleNamespace(params={})
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The replays have more time than other tests. Those of streams in small packets are long ones."""
+    """The replays have more time than other tests. Streams in small packets, and the same with `stream` turned round, are long ones."""
     for each in items:
         if each.path.parent == Path(__file__).parent:
             each.add_marker(pytest.mark.timeout(PATIENCE_SECONDS))
-            if getattr(each, "callspec", NO_CASE).params.get("split") in ("pieces", "bytes"):
+            small = getattr(each, "callspec", NO_CASE).params.get("split") in ("pieces", "bytes")
+            if small or each.name.startswith("test_the_other_way_round"):
                 each.add_marker(pytest.mark.long)
 
 

@@ -63,6 +63,7 @@ def run(command: list[str], served: Served, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("block", [each for each in blocks("python") if not str(each.id).startswith("docs/routing.md")])
 def test_python(served: Served, block: str) -> None:
     """As it stands on the page, with another address and a real key."""
@@ -139,6 +140,7 @@ READERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", READERS)
 def test_the_variables_of_clients(served: Served, client: str) -> None:
     found = variables(client, served)

@@ -32,6 +32,7 @@ def run_tests(folder: Path) -> None:
     assert re.search(r"\d{2} passed", done.stdout), done.stdout
 
 
+@pytest.mark.long
 def test_the_folder_that_is_made_passes_its_tests(tmp_path: Path) -> None:
     run_tests(make("acme-eu", tmp_path))
 
@@ -60,6 +61,7 @@ def parrot(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_tutorial_passes_its_tests(parrot: Path) -> None:
     run_tests(parrot)
 

@@ -293,10 +293,10 @@ async def test_a_head_and_a_slash_are_the_same_route(app: web.Application) -> No
         method, path = re.sub(r"{\w+}", "a", name).split(" ", 1)
         if method == "GET":
             assert routes[f"HEAD {name[4:]}"].handler is route.handler
-        plain, slashed = [
-            await app.router.resolve(make_mocked_request(method, each)) for each in (path, path.rstrip("/") + "/")
-        ]
-        assert (slashed.http_exception, slashed.handler) == (None, plain.handler), name
+        slashed = await app.router.resolve(make_mocked_request(method, path.rstrip("/") + "/"))
+        if slashed.handler is not route.handler:  # a path before it in the table fits what stands for its names
+            plain = await app.router.resolve(make_mocked_request(method, path))
+            assert (slashed.http_exception, slashed.handler) == (None, plain.handler), name
 
 
 @pytest.mark.timeout(150)  # some thousand requests, on a machine that may be busy

@@ -91,14 +91,19 @@ class Fixed(web.PlainResource):
     """A path, with and without a slash at its end."""
 
     def _match(self, path: str) -> dict[str, str] | None:
-        return {} if self.canonical in (path, path.removesuffix("/")) else None
+        return _either(super()._match, path)
 
 
 class Templated(web.DynamicResource):
     """A path with names in it, with and without a slash at its end."""
 
     def _match(self, path: str) -> dict[str, str] | None:
-        return super()._match(path) or super()._match(path.removesuffix("/"))
+        return _either(super()._match, path)
+
+
+def _either(match: Callable[[str], dict[str, str] | None], path: str) -> dict[str, str] | None:
+    found = match(path)
+    return match(path[:-1]) if found is None and path.endswith("/") else found
 
 
 def _max_body(server: Server, *, public: bool = False) -> int:

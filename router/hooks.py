@@ -20,10 +20,11 @@ class Hooks:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._manager = manager
+        self._implemented: dict[str, bool] = {}
 
     def renew(self) -> None:
         """Call this whenever a plugin was registered: what was prepared does not know it."""
-        self.__dict__ = {"_manager": self._manager}
+        self.__dict__ = {"_manager": self._manager, "_implemented": {}}
 
     def __getattr__(self, name: str) -> Function:
         """Only reached for what is not prepared: from then on it is an attribute of the instance, found in a single look."""
@@ -32,7 +33,10 @@ class Hooks:
 
     def implemented(self, name: str) -> bool:
         """Does anybody implement this hook?"""
-        return bool(self._caller(name).get_hookimpls())
+        known = self._implemented.get(name)
+        if known is None:
+            known = self._implemented[name] = bool(self._caller(name).get_hookimpls())
+        return known
 
     def _caller(self, name: str) -> pluggy.HookCaller:
         caller = getattr(self._manager.hook, name, None)

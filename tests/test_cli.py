@@ -21,6 +21,7 @@ import pytest
 
 from router.cli import main
 from router.store.migrations import FIRST
+from tests.serving import within
 
 ROOT = Path(__file__).parents[1]
 ECHO = '[providers.echo]\nplugin = "echo"\n'
@@ -798,10 +799,7 @@ def test_a_reload_takes_a_valid_file_and_keeps_out_a_wrong_one(serve: Serve, key
 
     (tmp_path / "config.toml").write_text("[surver]\n")
     served.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 5
-    while "surver" not in served.log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert within(5, lambda: "surver" in served.log.read_text())
     assert served.ask("/v1/models/other/echo", key)[0] == 200
 
 

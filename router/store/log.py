@@ -262,10 +262,7 @@ class Log:
             "created_unix >= ?": wanted.start,
             "created_unix < ?": wanted.end,
         }
-        for condition, value in simple.items():
-            if value is not None:
-                conditions.append(condition)
-                parameters.append(value)
+        _add(simple, conditions, parameters)
         if wanted.hashes is not None:
             marks = _marks(wanted.hashes)
             conditions.append(f"(actor IN ({marks})" + (")" if wanted.own else f" OR target IN ({marks}))"))
@@ -290,10 +287,7 @@ def _calls(wanted: Filter, low: int, high: int, limit: int) -> tuple[str, list[A
         f"{ended} < ?": wanted.end,
         "EXISTS (SELECT 1 FROM json_each(detail, '$.tags') WHERE value = ?)": wanted.tag,
     }
-    for condition, value in simple.items():
-        if value is not None:
-            conditions.append(condition)
-            parameters.append(value)
+    _add(simple, conditions, parameters)
     if wanted.hashes is not None:
         conditions.append(f"key_hash IN ({_marks(wanted.hashes)})")
         parameters += wanted.hashes
@@ -303,6 +297,14 @@ def _calls(wanted: Filter, low: int, high: int, limit: int) -> tuple[str, list[A
         conditions.append("http_status = ?")
         parameters.append(int(wanted.status))
     return f"{_CALLS} WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?", [*parameters, limit]
+
+
+def _add(simple: Mapping[str, Any], conditions: list[str], parameters: list[Any]) -> None:
+    """Take up the conditions that have a value."""
+    for condition, value in simple.items():
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -6,14 +6,14 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import pytest
 from aiohttp import web
 
-from router.testing import FakeUpstream, json_answer
+from router.testing import FakeUpstream, json_answer, sse_answer
 from router.testing.upstream import Handler
 from tests.serving import Served, within
 
@@ -333,7 +333,7 @@ def test_a_stream_that_breaks_off(client: anthropic.Anthropic, family: Family, u
     frames = family.frames(WORDS)
     words: list[str] = []
 
-    upstream.will(in_pieces([*frames[:-2], family.failing("sorry, no more")]))
+    upstream.will(sse_answer([*frames[:-2], family.failing("sorry, no more")], pause_s=0.01))
     with (
         pytest.raises(anthropic.APIStatusError) as caught,
         client.messages.stream(model=family.model, messages=HELLO, max_tokens=50) as stream,
@@ -398,20 +398,6 @@ def in_step(family: Family, got: threading.Semaphore) -> Handler:
             if frame in words[1:]:
                 assert await asyncio.to_thread(got.acquire, timeout=5)
             await response.write(frame)
-        return response
-
-    return answer
-
-
-def in_pieces(frames: Iterable[bytes]) -> Handler:
-    """A stream, one write per frame, with time between them."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for frame in frames:
-            await response.write(frame)
-            await asyncio.sleep(0.01)
         return response
 
     return answer

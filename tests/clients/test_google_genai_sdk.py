@@ -14,7 +14,7 @@ from aiohttp import web
 from google import genai
 from google.genai import errors, types
 
-from router.testing import FakeUpstream, json_answer
+from router.testing import FakeUpstream, json_answer, sse_answer
 from router.testing.upstream import Handler
 from tests.serving import Served, within
 
@@ -417,7 +417,7 @@ def test_what_the_contract_refuses(client: genai.Client) -> None:
 
 def test_a_stream_that_breaks_off(client: genai.Client, family: Family, upstream: FakeUpstream) -> None:
     frames = family.frames(WORDS)
-    upstream.will(in_pieces([*frames[:-2], family.failing("sorry, no more")]))
+    upstream.will(sse_answer([*frames[:-2], family.failing("sorry, no more")], pause_s=0.01))
     words = ""
 
     with pytest.raises(errors.APIError) as caught:
@@ -485,20 +485,6 @@ def in_step(family: Family, got: threading.Semaphore) -> Handler:
             if frame in words[1:]:
                 assert await asyncio.to_thread(got.acquire, timeout=5)
             await response.write(frame)
-        return response
-
-    return answer
-
-
-def in_pieces(frames: list[bytes]) -> Handler:
-    """A stream, one write per frame, with time between them."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for frame in frames:
-            await response.write(frame)
-            await asyncio.sleep(0.01)
         return response
 
     return answer

@@ -116,18 +116,7 @@ def usage(reading: Reading) -> Any:
 
 
 def _point(sums: Sums) -> Point:
-    point = Point(
-        timestamp=timestamp(sums.values["hour"]),
-        requests=sums.requests,
-        prompt_tokens=sums.input,
-        completion_tokens=sums.output,
-        reasoning_tokens=sums.reasoning,
-        cached_tokens=sums.cached,
-        total_tokens=sums.input + sums.output,
-        cost=usd(sums.charge),
-        byok_cost=usd(sums.byok),
-        errors=sums.errors,
-    )
+    point = Point(timestamp=timestamp(sums.values["hour"]), **_figures(sums))
     for name, value in sums.values.items():
         if name != "hour":
             setattr(point, NAMES.get(name, name), value)
@@ -135,20 +124,22 @@ def _point(sums: Sums) -> Point:
 
 
 def _summary(found: list[Sums], start: str, end: str) -> Summary:
-    total = total_of(found)
-    return Summary(
-        start=start,
-        end=end,
-        requests=total.requests,
-        errors=total.errors,
-        prompt_tokens=total.input,
-        completion_tokens=total.output,
-        reasoning_tokens=total.reasoning,
-        cached_tokens=total.cached,
-        total_tokens=total.input + total.output,
-        cost=usd(total.charge),
-        byok_cost=usd(total.byok),
-    )
+    return Summary(start=start, end=end, **_figures(total_of(found)))
+
+
+def _figures(sums: Sums) -> dict[str, Any]:
+    """What points and the summary tell alike."""
+    return {
+        "requests": sums.requests,
+        "errors": sums.errors,
+        "prompt_tokens": sums.input,
+        "completion_tokens": sums.output,
+        "reasoning_tokens": sums.reasoning,
+        "cached_tokens": sums.cached,
+        "total_tokens": sums.input + sums.output,
+        "cost": usd(sums.charge),
+        "byok_cost": usd(sums.byok),
+    }
 
 
 def total_of(found: list[Sums]) -> Sums:

@@ -125,10 +125,13 @@ class Statistics:
     async def _found(self, wanted: Wanted) -> Found:
         if not wanted.step and "hour" in wanted.by:
             return await self._months(wanted)
-        words = until.kind_of(wanted.kind, wanted.by)
-        plain = wanted.hashes is None and not wanted.where and not wanted.unless
-        if words is not None and plain and "hour" not in wanted.by:
-            return await self._totals(wanted, words)
+        one = wanted.hashes[0] if wanted.hashes is not None and len(wanted.hashes) == 1 else None
+        told_apart = wanted.by if one is None else [name for name in wanted.by if name != "scope"]
+        words = until.kind_of(wanted.kind, told_apart)
+        if words is None or "hour" in wanted.by or wanted.where or wanted.unless:
+            return await self._bounded(wanted)
+        if wanted.hashes is None or (one is not None and await until.wide(self._database, words, one)):
+            return await self._totals(wanted, words, one)
         return await self._bounded(wanted)
 
     async def hashes(self, key: str) -> list[str]:
@@ -140,14 +143,14 @@ class Statistics:
 
     # --- running totals ---
 
-    async def _totals(self, wanted: Wanted, words: until.Kind) -> Found:
-        """One row for each key or word."""
-        (column,) = wanted.by
-        first, last = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
-        whole = await until.few(self._database, words)
-        query, parameters = await until.totals(self._database, words, first, last, _needed(wanted), all_words=whole)
-        order = "word DESC" if wanted.rank is None else _ranked(wanted.rank).replace(column, "word")
-        query = f"SELECT word, {_told(wanted)} FROM ({query}) ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
+    async def _totals(self, wanted: Wanted, words: until.Kind, of: str | None = None) -> Found:
+        """One row for each key or word, or for each word `of` a wide key."""
+        days = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
+        whole = await until.few(self._database, words, of)
+        query, parameters = await until.totals(self._database, words, days, _needed(wanted), of=of, all_words=whole)
+        columns = ", ".join(f"{'word' if of is None or name == 'word' else until.KEY} AS {name}" for name in wanted.by)
+        order = "word DESC" if wanted.rank is None else _ranked(wanted.rank)
+        query = f"SELECT {columns}, {_told(wanted)} FROM ({query}) ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
         rows = await self._database.all(query, [*parameters, -1 if wanted.most is None else wanted.most])
         if wanted.rank is None:
             rows.reverse()
@@ -178,12 +181,15 @@ class Statistics:
     async def _bounded(self, wanted: Wanted) -> Found:
         """Of rows that are too many the last ones, or those of the keys or words that were used most. Raises TooMuch."""
         pieces = await self._clamped(_pieces(wanted))
-        many = wanted.kind or (wanted.hashes is None and "scope" in wanted.by)
-        if not pieces or not many or ("word" in wanted.where and "scope" not in wanted.by):
+        of_all = wanted.hashes is None
+        many = wanted.kind or (of_all and "scope" in wanted.by)
+        if not pieces or not many or ("word" in wanted.where and not (of_all and "scope" in wanted.by)):
             return Found(await self._read(wanted, pieces))
         if "hour" in wanted.by:
             return await self._newest(wanted, pieces[0])
-        if wanted.hashes is None and await self._first_of_last(wanted, pieces[0], MOST_SCANNED) > pieces[0].first:
+        # Of one key words alone are told whole, since that is asked for to charge them.
+        bounded = of_all or ("word" in wanted.by and len(wanted.by) > 1)
+        if bounded and await self._first_of_last(wanted, pieces[0], MOST_SCANNED) > pieces[0].first:
             return Found(await self._read(await self._of_the_heaviest(wanted), pieces), False)
         return Found(await self._read(wanted, pieces))
 
@@ -227,45 +233,42 @@ class Statistics:
         condition, parameters = _conditions(
             Wanted(first_hour=0, last_hour=0, by=wanted.by, hashes=wanted.hashes), piece
         )
-        rows = await self._database.one(
-            "SELECT min(hour), max(hour), count(*) FROM"  # noqa: S608 - our own words
-            f" (SELECT hour FROM statistic WHERE {condition} ORDER BY hour DESC LIMIT ?)",
-            (*parameters, most + 1),
-        )
-        if rows is None or rows[2] <= most:
+        query = f"SELECT hour FROM statistic WHERE {condition} ORDER BY hour DESC LIMIT 1 OFFSET ?"  # noqa: S608 - our own words
+        too_old = await self._database.one(query, (*parameters, most))
+        newest = await self._database.one(query, (*parameters, 0))
+        if too_old is None or newest is None:
             return piece.first
-        first: int = min(rows[0] + piece.every, rows[1])
+        first: int = min(too_old[0] + piece.every, newest[0])
         return first
 
     async def _of_the_heaviest(self, wanted: Wanted) -> Wanted:
-        """The same of the keys or words that were used most. Raises TooMuch."""
-        column = "word" if "word" in wanted.by else "scope"
-        words: until.Kind | None = until.kind_of(wanted.kind, [column])
-        if column not in wanted.by or words is None:
+        """The same of the keys, or words, that were used most. Raises TooMuch."""
+        column = "scope" if wanted.hashes is None and "scope" in wanted.by else "word"
+        kind: Kind = wanted.kind if column == "word" else ""
+        if column not in wanted.by or until.kind_of(kind, [column]) is None:
             raise TooMuch
-        heaviest = await self._totals(
-            Wanted(
-                first_hour=wanted.first_hour,
-                last_hour=wanted.last_hour,
-                by=[column],
-                kind=wanted.kind,
-                most=HEAVIEST,
-                rank=Rank(("requests",)),
-                sums=("requests",),
-            ),
-            words,
-        )
         values: list[str] = []
         rows = 0
-        for each in heaviest.sums:
+        for value, requests in await self._most_used(_with(wanted, by=[column], kind=kind, where={}, unless={})):
             # A call has a row for each of its words; without words those of an hour or day that are alike share one.
-            rows += each.requests if wanted.kind else min(each.requests, ROWS_EACH)
+            rows += requests if wanted.kind else min(requests, ROWS_EACH)
             if values and rows > MOST_SCANNED:
                 break
-            values.append(each.values[column])
-        if column == "scope":
-            return _with(wanted, hashes=values)
-        return _with(wanted, where={**wanted.where, "word": values})
+            values.append(value)
+        if column == "word":
+            return _with(wanted, where={**wanted.where, "word": values})
+        chosen = _with(wanted, hashes=values)
+        return await self._of_the_heaviest(chosen) if wanted.kind and rows > MOST_SCANNED else chosen
+
+    async def _most_used(self, wanted: Wanted) -> Iterable[tuple[str, int]]:
+        """The keys or words that were used most, and how often."""
+        words = until.kind_of(wanted.kind, wanted.by)
+        if wanted.hashes is None and words is not None:
+            days = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
+            if found := await until.most_used(self._database, words, days, HEAVIEST):
+                return found
+        ranked = _with(wanted, rank=Rank(("requests",)), sums=("requests",), most=HEAVIEST)
+        return [(each.values[wanted.by[0]], each.requests) for each in (await self._found(ranked)).sums]
 
 
 def _with(wanted: Wanted, **changes: Any) -> Wanted:
@@ -477,6 +480,8 @@ _ADD = f"""
 _WORDS = f"""
     SELECT kind, word, hour / 24 AS day, {", ".join(SUMS)} FROM worded
     UNION ALL SELECT 'key', key_hash, day_hour / 24, {", ".join(SUMS)} FROM fresh
+    UNION ALL SELECT '*' || kind, key_hash || ':' || word, hour / 24, {", ".join(SUMS)}
+        FROM worded WHERE ('*' || kind, key_hash) IN (SELECT kind, scope FROM statistic_wide)
 """  # noqa: S608 - our own words
 _ADD_WORDS = _FRESH + until.ADD.format(rows=_WORDS)
 
@@ -517,6 +522,12 @@ async def _in_order_of_time(connection: aiosqlite.Connection) -> None:
         until.ADD.format(rows=_WORDS_BEFORE),
     ):
         await connection.execute_fetchall(statement)
+
+
+async def _words_of_wide_keys(connection: aiosqlite.Connection) -> None:
+    """What is not in the sums yet, and the totals of all of them."""
+    for statement in until.WIDE_TABLES:
+        await connection.execute_fetchall(statement)
     await take_in(connection, MARK, _steps)
     await until.close_all(connection)
 
@@ -529,6 +540,8 @@ _DAILY = f"""
     SELECT 'key' AS kind, scope AS word, hour / 24 AS day, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
     FROM statistic WHERE kind = '*day' GROUP BY 2, 3
     UNION ALL SELECT kind, word, hour / 24, {_SUMMED} FROM statistic WHERE kind IN ('user', 'app', 'tag') GROUP BY 1, 2, 3
+    UNION ALL SELECT kind, scope || ':' || word, hour / 24, {_SUMMED} FROM statistic_wide JOIN statistic USING (kind, scope)
+        GROUP BY 1, 2, 3
 """  # noqa: S608 - our own words
 #: each finds a number of faults, 0 where there are none
 _CHECKS = (
@@ -587,7 +600,7 @@ _CHECKS = (
 
 async def faults(database: Database) -> list[str]:
     """Do the statistics add up? A line for each sum that does not; none where there are no statistics."""
-    if await database.one("SELECT 1 FROM migration WHERE owner = 'statistics' AND number = 2") is None:
+    if await database.one("SELECT 1 FROM migration WHERE owner = 'statistics' AND number = 3") is None:
         return []
     complaints = []
     for query, complaint in _CHECKS:
@@ -612,4 +625,7 @@ _TABLE = f"""
     ) WITHOUT ROWID
 """
 
-MIGRATIONS = (Migration("statistics", 1, _create), Migration("statistics", 2, _in_order_of_time))
+MIGRATIONS = tuple(
+    Migration("statistics", number, apply)
+    for number, apply in enumerate((_create, _in_order_of_time, _words_of_wide_keys), 1)
+)

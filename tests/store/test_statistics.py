@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from router.call import Generation
 from router.prices import Usage
-from router.store import Database, Generations
+from router.store import Database, Generations, until
 from router.store import behind as module
 from router.store import statistics as statistics_module
 from router.store.statistics import MIGRATIONS, Rank, Statistics, Wanted, faults
@@ -69,13 +69,23 @@ async def read(statistics: Statistics, *columns: str, **wanted: Any) -> dict[tup
     }
 
 
-@given(calls=CALLS, at_once=st.sampled_from([1, 3, 1000]), days=st.tuples(st.integers(0, 5), st.integers(0, 5)))
+@given(
+    calls=CALLS,
+    at_once=st.sampled_from([1, 3, 1000]),
+    wide=st.sampled_from([0, 2, 300]),
+    days=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+)
 async def test_sums_are_what_the_calls_come_to(
-    tmp_path_factory: pytest.TempPathFactory, calls: list[dict[str, Any]], at_once: int, days: tuple[int, int]
+    tmp_path_factory: pytest.TempPathFactory,
+    calls: list[dict[str, Any]],
+    at_once: int,
+    wide: int,
+    days: tuple[int, int],
 ) -> None:
     path = tmp_path_factory.mktemp("sums") / "router.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AT_ONCE", at_once)
+        patch.setattr(until, "WIDE", wide)
         async with await Database.open(path, migrations=MIGRATIONS) as database:
             statistics = Statistics(database)
             half = len(calls) // 2
@@ -108,6 +118,12 @@ async def test_sums_are_what_the_calls_come_to(
             )
             within_own = [call for call in within if call in own]
             assert months == {(0, *each): sums for each, sums in by_hand(within_own, "word", "model").items()}
+            # Of one key, which may have totals of its words.
+            its: dict[str, Any] = {"kind": "tag", "hashes": ["a" * 64], **period}
+            for columns in (("word",), ("scope", "word")):
+                assert await read(statistics, *columns, **its) == by_hand(within_own, *columns)
+            months = await read(statistics, "hour", "word", step=0, **its)
+            assert months == {(0, *word): sums for word, sums in by_hand(within_own, "word").items()}
             since_five = {**period, "first_hour": first * 24 + 5}
             later = [call for call in within if call["created_unix"] >= first * DAY + 5 * HOUR]
             months = await read(statistics, "hour", "provider", step=0, **since_five)
@@ -179,16 +195,61 @@ async def test_of_too_many_rows_those_used_most_are_told_whole(
         assert [each.values["hour"] for each in days] == [58 * 24, 59 * 24]
 
 
+async def test_of_a_key_with_too_many_rows_the_words_used_most_are_told_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics_module, "MOST_SCANNED", 40)
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        calls = [
+            {"created_unix": float(day * DAY), "key_hash": "a", "cost": 1, "user": user, "provider": provider}
+            for user, days in (("often", 30), ("seldom", 9))
+            for day in range(days)
+            for provider in ("one", "other")
+        ]
+        await filled(database, calls)
+        own = {"kind": "user", "hashes": ["a"], "rank": Rank(("charge",))}
+        found, whole = await Statistics(database).find(Wanted(**ALWAYS, **own, by=("word", "provider")))
+        by_word = await Statistics(database).find(Wanted(**ALWAYS, **own, by=("word",)))
+
+    assert not whole
+    assert [(each.values["word"], each.requests) for each in found] == [("often", 30)] * 2
+    assert by_word.whole
+    assert [each.requests for each in by_word.sums] == [60, 18]
+
+
+@pytest.mark.parametrize("compared", [2, 200])
+async def test_what_was_used_most_of_all_is_not_taken_for_what_was_used_most_in_a_period(
+    path: Path, monkeypatch: pytest.MonkeyPatch, compared: int
+) -> None:
+    monkeypatch.setattr(until, "MOST_COMPARED", compared)
+    monkeypatch.setattr(statistics_module, "HEAVIEST", 1)
+    monkeypatch.setattr(statistics_module, "MOST_SCANNED", 5)
+    async with await Database.open(path, migrations=MIGRATIONS) as database:
+        days = {"old": [0] * 30 + [50], "older": [1] * 20 + [50], "new": list(range(40, 50)), "rare": [50, 51, 52]}
+        await filled(
+            database,
+            [{"created_unix": float(day * DAY), "key_hash": key} for key, used in days.items() for day in used],
+        )
+        wanted = Wanted(first_hour=40 * 24, last_hour=52 * 24, by=("scope", "model"), most=9)
+        found = await Statistics(database).sums(wanted)
+
+    assert [(each.values["scope"], each.requests) for each in found] == [("new", 10)]
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         ("UPDATE statistic SET charge = charge + 1 WHERE kind = 'day'", "3 days come to other sums"),
         ("UPDATE generation SET input = input + 1 WHERE seq = 1", "1 days are not what their calls"),
         ("UPDATE statistic_word SET requests = 9 WHERE kind = 'user'", "totals of 1 keys"),
-        ("UPDATE statistic_until SET output = output + 1", "4 running totals"),
+        ("UPDATE statistic_until SET output = output + 1", "6 running totals"),
+        ("DELETE FROM statistic_word WHERE kind = '*user'", "totals of 1 keys"),
     ],
 )
-async def test_sums_that_are_damaged_are_noticed(path: Path, damage: str, words: str) -> None:
+async def test_sums_that_are_damaged_are_noticed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, words: str
+) -> None:
+    monkeypatch.setattr(until, "WIDE", 0)
     async with await Database.open(path, migrations=MIGRATIONS) as database:
         await filled(database, [{"created_unix": day * DAY + 1.0, "key_hash": "a", "user": "u"} for day in (1, 2, 4)])
         await Statistics(database).add_up()

@@ -3,6 +3,7 @@ since a machine may be busy, and repeatably in CI. And whatever a router answers
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,19 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("suite")
+
+
+# The SDKs and ten thousand tests are some million objects that stay. Looking through them for garbage takes a second, again and again,
+# a tenth of the suite's time: it is not done while they are made, later they are left out, and it is done less often.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

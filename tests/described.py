@@ -5,19 +5,24 @@ The root conftest.py listens; a test whose routers answered something else fails
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 import jsonschema
 import msgspec
 from aiohttp import web
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from router.api import openapi
 from router.server import Server
 from router.testing.running import observers
+
+DOCUMENT = "urn:document"
 
 
 class Described:
@@ -30,6 +35,8 @@ class Described:
             for route in server.routes()
             for prefix in route.prefixes
         }
+        # Looked through once, and not again for each validator.
+        self._registry = Registry().with_resource(DOCUMENT, DRAFT202012.create_resource(self.document)).crawl()
         self._judges: dict[tuple[str, str, int], Any] = {}
         #: answers that need no second look: many tests get the same
         self.fine: set[tuple[str, str, int, bytes]] = set()
@@ -52,16 +59,17 @@ class Described:
         key = (method, path, status)
         if key not in self._judges:
             answers = self.document["paths"][path][method.lower()]["responses"]
-            told = answers.get(str(status), answers["default"] if status >= 400 else None)
+            name = str(status) if str(status) in answers or status < 400 else "default"
+            place = ("paths", path, method.lower(), "responses", name, "content", "application/json", "schema")
             # A status of success that the document lacks is none that may be answered, and JSON without a form neither.
-            schema = told["content"]["application/json"]["schema"] if told and "content" in told else False
-            self._judges[key] = _validator(schema, self.document["components"])
+            schema = {"$ref": f"{DOCUMENT}#{_pointer(place)}"} if "content" in answers.get(name, ()) else False
+            self._judges[key] = jsonschema.Draft202012Validator(schema, registry=self._registry)
         return self._judges[key]
 
 
-def _validator(schema: Any, components: Any) -> Any:
-    whole = schema if isinstance(schema, bool) else schema | {"components": components}
-    return jsonschema.Draft202012Validator(whole)
+def _pointer(place: Iterable[str]) -> str:
+    """RFC 6901, as a fragment."""
+    return "".join("/" + quote(part.replace("~", "~0").replace("/", "~1")) for part in place)
 
 
 _described: WeakKeyDictionary[Server, Described] = WeakKeyDictionary()

@@ -72,6 +72,5 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str], tmp_path, mon
     assert main(["openapi", "--yaml"]) == 0
     as_yaml = yaml.load(capsys.readouterr().out, yaml.CSafeLoader)
 
-    validate(as_json)
     assert as_yaml == as_json
     assert "/api/v1/presets" in as_json["paths"]

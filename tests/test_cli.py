@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from router.cli import main
-from router.store.migrations import FIRST
+from router.store.schema.booking import FIRST
 from tests.serving import within
 
 ROOT = Path(__file__).parents[1]

@@ -15,6 +15,7 @@ import aiosqlite
 from .errors import StoreError
 from .lock import ServerLock
 from .migrations import Migration, migrate
+from .schema import CORE
 from .writer import Batch, Statement, Writer, data_version
 
 # At DEBUG it logs every statement with its values.
@@ -71,7 +72,7 @@ class Database:
                 if lock is not None and lock.unclean:
                     await _check(write, path)
                     lock.unclean = False
-                await migrate(write, path, migrations, alone=exclusive)
+                await migrate(write, path, [*CORE, *migrations], alone=exclusive)
                 version = await data_version(write)
                 readers = [await _reader(path, stack) for _ in range(READERS)]
             except sqlite3.Error as error:

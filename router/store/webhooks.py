@@ -1,6 +1,6 @@
 """Webhooks: who wants to be told of what, and what they have not been told yet (the outbox).
 
-The transaction that books a call puts its events into the outbox (a trigger, in `migrations`), so that none is lost and no call waits.
+The transaction that books a call puts its events into the outbox (a trigger, in `schema`), so that none is lost and no call waits.
 Secrets are not stored: they are made of the id, a salt and the secret beside the database.
 """
 

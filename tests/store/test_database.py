@@ -18,7 +18,7 @@ import pytest
 from router.call import Generation
 from router.store import Database, Generations, Migration, StoreError
 from router.store.generations import RESERVATION
-from router.store.migrations import CORE
+from router.store.schema import CORE
 
 
 def row(id: str, **members: Any) -> Generation:

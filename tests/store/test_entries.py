@@ -14,7 +14,8 @@ from router.errors import BadRequest, Unprocessable
 from router.store import Database, Entries, Generations, Keys, StoreError
 from router.store import entries as module
 from router.store.entries import MOST_BOOKED, Booking, Type, Wanted
-from router.store.migrations import CORE, FIRST
+from router.store.schema import CORE
+from router.store.schema.booking import FIRST
 
 DAY = 86400
 

@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from ..settings import Settings
-from ..store import statistics
+from ..store import sums
 from ..store.database import Database
 from ..store.entries import Entries
 from . import options
@@ -55,6 +55,6 @@ async def _checked(args: argparse.Namespace) -> Configured:
 async def _check_ledger(settings: Settings) -> None:
     """Open the database and add up. Raises StoreError, CommandError."""
     async with await Database.open(settings.server.database, synchronous=settings.server.synchronous) as database:
-        complaints = [*await Entries(database).check(), *await statistics.faults(database)]
+        complaints = [*await Entries(database).check(), *await sums.faults(database)]
     if complaints:
         raise CommandError(f"{settings.server.database}: {'; '.join(complaints)}")

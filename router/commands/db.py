@@ -13,7 +13,7 @@ from typing import Any
 
 from ..server import Server
 from ..settings import Settings
-from ..store import statistics
+from ..store import sums
 from ..store.database import Database
 from ..store.entries import Entries
 from ..store.upkeep import copy, faults, steps
@@ -131,4 +131,4 @@ async def _complaints(settings: Settings, path: Path) -> list[str]:
     if found:
         return found
     async with await Database.open(path, synchronous=settings.server.synchronous) as database:
-        return [*await Entries(database).check(), *await statistics.faults(database)]
+        return [*await Entries(database).check(), *await sums.faults(database)]

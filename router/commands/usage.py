@@ -16,7 +16,9 @@ from ..prices import usd
 from ..settings import Settings
 from ..store.database import Database
 from ..store.keys import Keys
-from ..store.statistics import MIGRATIONS, Statistics, Sums, Wanted
+from ..store.statistics import Statistics
+from ..store.sums import MIGRATIONS
+from ..store.wanted import Sums, Wanted
 from . import options
 from .configured import settings_of
 from .terminal import CommandError, write_json, write_table

@@ -11,8 +11,8 @@ from .database import Database
 from .log import MARK as WORDS
 from .log import Log, forgetting
 from .migrations import Migration, runs
-from .statistics import MARK as STATISTICS
 from .statistics import Statistics
+from .sums import MARK as STATISTICS
 from .writer import Statement
 
 COLUMNS = ("id", "created_unix", "key_hash", "request", "answer", "error_code", "error_message")

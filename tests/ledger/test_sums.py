@@ -21,7 +21,8 @@ from router.prices import Usage
 from router.store.audit import Change
 from router.store.charges import Charged
 from router.store.entries import Booking, Type
-from router.store.statistics import Statistics, faults
+from router.store.statistics import Statistics
+from router.store.sums import faults
 from router.testing.clock import StillClock
 
 from .desk import DAY, PRICE, Desk, opened

@@ -15,7 +15,9 @@ from router.prices import Usage
 from router.store import Database, Generations, until
 from router.store import behind as module
 from router.store import statistics as statistics_module
-from router.store.statistics import MIGRATIONS, Rank, Statistics, Wanted, faults
+from router.store.statistics import Statistics
+from router.store.sums import MIGRATIONS, faults
+from router.store.wanted import Rank, Wanted
 
 HOUR, DAY = 3600, 86400
 ALWAYS = {"first_hour": 0, "last_hour": 10**6}

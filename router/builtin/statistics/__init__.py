@@ -19,8 +19,8 @@ from ...api import Route, shapes
 from ...hookspecs import hookimpl
 from ...store.errors import StoreError
 from ...store.migrations import Migration
-from ...store.statistics import MIGRATIONS
 from ...store.statistics import Statistics as Store
+from ...store.sums import MIGRATIONS
 from ...tasks import spawn
 from .activity import activity
 from .analytics import meta, query

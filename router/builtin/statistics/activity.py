@@ -11,7 +11,7 @@ from ...api import Request
 from ...api.moments import date_of
 from ...api.sheets import sheet
 from ...prices import usd
-from ...store.statistics import Sums
+from ...store.wanted import Sums
 from .periods import DAY_HOURS, day, period
 from .reading import MANY, Dimension, Query, Reading
 

@@ -13,7 +13,7 @@ from ...api import Request
 from ...call import wants_number_codes
 from ...errors import BadRequest
 from ...prices import usd
-from ...store.statistics import Rank, Sums
+from ...store.wanted import Rank, Sums
 from .periods import Granularity, period, timestamp
 from .reading import Dimension, Query, Reading
 

@@ -10,8 +10,9 @@ from msgspec import Struct, field
 from ...api import Request
 from ...call import DEFAULT_WORKSPACE
 from ...errors import BadRequest
-from ...store.statistics import WHOLE, Found, Kind, Rank, Statistics, Sums, TooMuch, Wanted
+from ...store.statistics import Found, Statistics, TooMuch
 from ...store.until import SUMS
+from ...store.wanted import WHOLE, Kind, Rank, Sums, Wanted
 from .periods import DAY_HOURS, Granularity, Period
 
 if TYPE_CHECKING:

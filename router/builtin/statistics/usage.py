@@ -11,8 +11,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from ...api import Request
 from ...api.sheets import sheet
 from ...prices import usd
-from ...store.statistics import Sums
 from ...store.until import SUMS
+from ...store.wanted import Sums
 from .activity import DEFAULT_ITEMS, MOST_ITEMS, Grouping
 from .periods import Granularity, period, timestamp
 from .reading import MANY, Dimension, Query, Reading, heaviest_first

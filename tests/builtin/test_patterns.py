@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.builtin.guardrails.builtins import BUILTINS, luhn
-from router.builtin.guardrails.patterns import Deadline, Pattern, TooSlow
+from router.builtin.guardrails.deadline import Deadline, TooSlow
+from router.builtin.guardrails.patterns import Pattern
 
 
 def found(pattern: str, text: str, before: str = "") -> list[str]:

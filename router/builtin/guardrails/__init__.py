@@ -20,7 +20,8 @@ from ..responses.rows import OWN
 from .added import Added
 from .answers import Answer
 from .combined import Book, GuardrailBudgets
-from .content import KEPT, REQUEST, Filters, Findings, TooSlow, Walk, too_slow
+from .content import KEPT, REQUEST, Filters, Findings, Walk, too_slow
+from .deadline import TooSlow
 from .routes import ROUTES
 from .transcripts import Transcript
 

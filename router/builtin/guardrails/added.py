@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from ...call import Call
 from ...model import ChatRequest, Message, Text, ToolResult
-from .content import ADDED, Filters, Findings, TooSlow, Walk, too_slow
+from .content import ADDED, Filters, Findings, Walk, too_slow
+from .deadline import TooSlow
 
 
 class Added:

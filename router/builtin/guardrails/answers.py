@@ -11,8 +11,8 @@ from ...call import Call
 from ...errors import Forbidden
 from ...events import Event, PartDone, ReasoningDelta, RefusalDelta, Stop, TextDelta, ToolDelta
 from ...model import Citation
-from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, TooSlow, filtered, too_slow
-from .patterns import Deadline
+from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, filtered, too_slow
+from .deadline import Deadline, TooSlow
 
 
 class Answer:

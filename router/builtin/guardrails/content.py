@@ -11,7 +11,8 @@ from msgspec import Struct
 from ...errors import Forbidden
 from ...store.guardrails import BuiltinFilter, ContentFilter, Guardrail
 from .builtins import BUILTINS
-from .patterns import Deadline, Pattern, TooSlow, compiled
+from .deadline import Deadline
+from .patterns import Pattern, compiled
 
 #: what all filters of one request may take, in seconds
 BUDGET_S = 1.0
@@ -302,20 +303,3 @@ class Stream:
         self.changed = self.changed or new is not text
         self._findings.refuse()
         return new
-
-
-__all__ = [
-    "ADDED",
-    "ANSWER",
-    "KEPT",
-    "REQUEST",
-    "Filter",
-    "Filters",
-    "Findings",
-    "Stream",
-    "TooSlow",
-    "Walk",
-    "filtered",
-    "filters_of",
-    "too_slow",
-]

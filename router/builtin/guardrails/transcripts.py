@@ -9,8 +9,8 @@ import msgspec
 
 from ...call import Call
 from ...sse import Frames, data_of, frame
-from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, TooSlow, filtered, too_slow
-from .patterns import Deadline
+from .content import ANSWER, BUDGET_S, Filter, Findings, Stream, filtered, too_slow
+from .deadline import Deadline, TooSlow
 
 EVENTS = "text/event-stream"
 #: what spells out a text once more, which goes where something in it is redacted

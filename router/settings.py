@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field, structs
+from yarl import URL
 
 from .prices import OVERRIDABLE, PICODOLLARS, Price, PriceOverride
 from .tables import PREFIX, SettingsError, Table, convert, overlay, put, resolve
@@ -52,6 +53,7 @@ class ServerSettings(Struct, kw_only=True, forbid_unknown_fields=True):
     tls_certificate: str = ""
     tls_key: str = ""
     cors_origins: list[str] = field(default_factory=list)
+    public_url: str = ""
 
 
 class AuthSettings(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -288,6 +290,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
         _set_plugins_apart(tree)
         settings = convert(tree, Settings, "")
         _place_files(settings.server, folder)
+        settings.server.public_url = _own_origin(settings.server.public_url)
         _check(settings)
     except SettingsError as error:
         raise sourced(error, path, environ, overrides) from None
@@ -372,6 +375,23 @@ def _place_files(server: ServerSettings, folder: Path) -> None:
     for name in ("tls_certificate", "tls_key"):
         if value := getattr(server, name):
             setattr(server, name, str(folder / Path(value).expanduser()))
+
+
+def _own_origin(text: str) -> str:
+    """`server.public_url` as browsers write an origin. Raises SettingsError."""
+    if not text:
+        return ""
+    try:
+        url = URL(text)
+        origin = url.origin()
+    except ValueError:
+        url = origin = URL()
+    plain = text.isprintable() and " " not in text and url in (origin, origin / "")
+    if not plain or origin.scheme not in ("http", "https"):
+        raise SettingsError(
+            f"server.public_url: {text!r} is not the address of a host, such as https://llm.example.org (no path, no query)"
+        )
+    return str(origin)
 
 
 def _check(settings: Settings) -> None:

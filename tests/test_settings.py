@@ -294,6 +294,38 @@ def test_a_wrong_address_is_refused(refused: Refused, listen: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://llm.example.org", "https://llm.example.org"),
+        ("HTTPS://LLM.example.org:443/", "https://llm.example.org"),
+        ("http://[::1]:8081", "http://[::1]:8081"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_the_address_that_people_see_is_written_as_browsers_do(loaded: Load, url: str, origin: str) -> None:
+    assert loaded(f"[server]\npublic_url = '{url}'").server.public_url == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "llm.example.org",
+            "//llm.example.org",
+            "ftp://llm.example.org",
+            "https://llm.example.org/router",
+            "https://",
+        ),
+        *("https://llm.example.org?x=1", "https://me@llm.example.org", "https://llm example.org", "https://x:99999"),
+    ],
+)
+def test_what_is_no_address_that_people_see(refused: Refused, url: str) -> None:
+    assert refused(f"[server]\npublic_url = '{url}'") == (
+        f"config.toml: server.public_url: '{url}' is not the address of a host, such as https://llm.example.org (no path, no query)"
+    )
+
+
 def test_an_address_is_a_host_and_a_port() -> None:
     assert address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert address("[::1]:0") == ("::1", 0)

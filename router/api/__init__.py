@@ -43,6 +43,11 @@ class Request(Struct, kw_only=True):
         return self.identity
 
     @property
+    def origin(self) -> str:
+        """Where links that we give out begin. `X-Forwarded-…`, which anybody can send, counts for nothing."""
+        return self.server.settings.server.public_url or str(self.http.url.origin())
+
+    @property
     def call(self) -> Call:
         """The request as a call, for what depends on who makes it."""
         server, http = self.server, self.http

@@ -182,8 +182,9 @@ async def log_in(request: Request) -> web.StreamResponse:
         server.throttle.count(http.remote)
         return _login(back, "this is no valid management key of this router", status=401)
     response = web.Response(status=303, headers={"Location": back})
+    secure = http.secure or request.origin.startswith("https:")
     response.set_cookie(
-        COOKIE, server.sessions.begin(identity), max_age=LIFE_S, httponly=True, samesite="Strict", secure=http.secure
+        COOKIE, server.sessions.begin(identity), max_age=LIFE_S, httponly=True, samesite="Strict", secure=secure
     )
     return response
 

@@ -46,7 +46,7 @@ async def start(request: Request, body: Start) -> Started:
     server.throttle.check(http.remote)
     server.throttle.count(http.remote)
     code, device = server.devices.start(body.client_name)
-    where = f"{http.url.origin()}/auth/device"
+    where = f"{request.origin}/auth/device"
     return Started(code, device.user_code, where, f"{where}?user_code={device.user_code}", LIFE_S, device.interval_s)
 
 

@@ -13,7 +13,7 @@ FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def rss(page: Page, origin: str) -> bytes:
-    """The document. `origin` is the address under which the client reached us."""
+    """The document. `origin` is the address under which clients reach us."""
     root = ElementTree.Element("rss", version="2.0")
     channel = ElementTree.SubElement(root, "channel")
     _add(channel, "title", "Models")

@@ -24,7 +24,7 @@ async def listed(request: Request) -> Any:
         return web.Response(body=await request.server.listing.whole(), content_type="application/json")
     page = paged(await selected(request.server, http.query), http.query, http.path)
     if truth("use_rss", http.query.get("use_rss") or "false"):
-        return web.Response(body=feed.rss(page, str(http.url.origin())), content_type="application/rss+xml")
+        return web.Response(body=feed.rss(page, request.origin), content_type="application/rss+xml")
     return page.body()
 
 

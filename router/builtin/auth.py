@@ -52,13 +52,14 @@ class Auth:
 
     def _anybody(self, call: Call) -> Identity:
         """Whoever works at this machine, but not the pages of other sites that his browser shows. Raises Forbidden."""
-        headers, allowed = call.headers, self._server.settings.server.cors_origins
-        host, origin = headers.get("Host", ""), headers.get("Origin", "")
-        foreign = bool(origin) and origin not in allowed and _host(origin) != host.lower()
-        if _leads_elsewhere(host) or (foreign and not any(name in headers for name in CREDENTIALS)):
+        headers, settings = call.headers, self._server.settings.server
+        host, origin, own = headers.get("Host", ""), headers.get("Origin", ""), settings.public_url
+        foreign = bool(origin) and origin not in (own, *settings.cors_origins) and _host(origin) != host.lower()
+        elsewhere = _leads_elsewhere(host) and host.lower() != _host(own)
+        if elsewhere or (foreign and not any(name in headers for name in CREDENTIALS)):
             raise Forbidden(
                 'with auth.mode = "open" no page of another site may ask: list its origin in server.cors_origins, or use keys; '
-                "the router itself is asked as localhost or 127.0.0.1"
+                "the router itself is asked as localhost, 127.0.0.1 or as server.public_url says"
             )
         return permitted(call, ANYBODY)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from router.settings import ServerSettings
 from router.testing import Running, StillClock
 
 from .browser import Form, browsing
@@ -65,6 +66,29 @@ async def test_a_device_gets_a_key_when_the_owner_agrees(router: Running, clock:
     data = (await (await router.get("/api/v1/key", key=key)).json())["data"]
     assert (data["name"], data["limit"], data["limit_reset"]) == ("my terminal", 4, "monthly")
     assert await poll(router, device["device_code"]) == "expired_token"
+
+
+async def test_behind_a_proxy_the_link_is_the_one_that_is_configured(start: Start) -> None:
+    """Whatever the request says of itself."""
+    router = await start(providers=ECHO, server=ServerSettings(public_url="https://llm.example.org"))
+    said = {"X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "Host": "other.example"}
+
+    async with router.session.post(router.url + "/v1/auth/cli/device/start", json={}, headers=said) as answer:
+        device = await answer.json()
+
+    assert device["verification_uri"] == "https://llm.example.org/auth/device"
+    assert device["verification_uri_complete"].startswith("https://llm.example.org/auth/device?user_code=")
+
+
+async def test_a_proxy_is_not_believed_what_it_says_of_itself(router: Running) -> None:
+    said = {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "evil.example",
+        "Forwarded": "proto=https;host=evil.example",
+    }
+
+    async with router.session.post(router.url + "/v1/auth/cli/device/start", json={}, headers=said) as answer:
+        assert (await answer.json())["verification_uri"] == f"{router.url}/auth/device"
 
 
 async def test_the_code_is_typed_in_as_people_do(router: Running) -> None:

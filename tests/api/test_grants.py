@@ -13,7 +13,7 @@ import pytest
 
 from router.api.grants import app_of
 from router.errors import BadRequest
-from router.settings import AuthSettings
+from router.settings import AuthSettings, ServerSettings
 from router.testing import Running, StillClock
 
 from .browser import Browser, Form, browsing
@@ -330,6 +330,20 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(router: Running) 
     cookie = answer.headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert router.management not in cookie
+
+
+@pytest.mark.parametrize(
+    ("public_url", "secure"), [("https://llm.example.org", True), ("http://box.lan", False), ("", False)]
+)
+async def test_the_cookie_is_secure_where_people_come_by_https(start: Start, public_url: str, secure: bool) -> None:
+    router = await start(providers=ECHO, server=ServerSettings(public_url=public_url))
+    async with browsing(router) as browser:
+        form = Form(await (await browser.get(consent())).text())
+        fields = form.fields | {"key": router.management}
+        answer = await browser.post(form.action, fields, **{"X-Forwarded-Proto": "http" if secure else "https"})
+
+    assert answer.status == 303
+    assert ("Secure" in answer.headers["Set-Cookie"].split("; ")) is secure
 
 
 async def test_who_comes_from_another_site_is_asked_again_for_the_cookie(router: Running) -> None:

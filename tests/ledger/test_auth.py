@@ -100,6 +100,18 @@ async def test_open_mode_takes_any_key_or_none(tmp_path: Path) -> None:
             with pytest.raises(Forbidden, match="no page of another site"):
                 desk.hook.router_authenticate(call=desk.call(None, headers=headers))
             assert desk.hook.router_authenticate(call=desk.call(None, presented=plain, headers=headers)) == identity
+        own = {"Host": "llm.example.org", "Origin": "https://llm.example.org"}
+        settings.server.public_url = "https://llm.example.org"
+        for headers in (
+            own,
+            own | {"Host": "127.0.0.1:8080"},
+            own | {"Host": "LLM.example.org"},
+            {"Host": own["Host"]},
+        ):
+            assert desk.hook.router_authenticate(call=desk.call(None, headers=headers)) is ANYBODY
+        for headers in (*OTHER_PAGES, own | {"Origin": "https://other.example"}, own | {"Host": "other.example"}):
+            with pytest.raises(Forbidden, match=r"as server\.public_url says"):
+                desk.hook.router_authenticate(call=desk.call(None, headers=headers))
         await desk.admit(desk.call(ANYBODY))
         call = desk.start(desk.call(ANYBODY))
         row = desk.leave(call)

@@ -13,18 +13,10 @@ import pytest
 from router import Call, RouterError, hookimpl
 from router.server import Server
 from router.settings import LimitSettings
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, completion, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 VERDICT = {"id": "modr-1", "model": "m", "results": [{"flagged": False, "categories": {}, "category_scores": {}}]}
-ANSWER = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
-}
 ASK = {"model": "fake/m", "messages": [{"role": "user", "content": "Hello"}]}
 ROWS = "SELECT key_hash, api_type, status, trace_id FROM generation ORDER BY created_unix"
 
@@ -71,7 +63,7 @@ async def started(start: Start, upstream: FakeUpstream, plugin: Asks, **tables: 
 async def test_it_is_routed_and_booked_like_any_other(
     start: Start, upstream: FakeUpstream, charged: bool, owner: str | None
 ) -> None:
-    upstream.will(json_answer(VERDICT), json_answer(ANSWER))
+    upstream.will(json_answer(VERDICT), json_answer(completion()))
     plugin = Asks(charged=charged)
     router = await started(start, upstream, plugin)
 
@@ -89,7 +81,7 @@ async def test_it_is_routed_and_booked_like_any_other(
 
 
 async def test_the_limits_of_keys_do_not_count_it(start: Start, upstream: FakeUpstream) -> None:
-    upstream.will(json_answer(VERDICT), json_answer(ANSWER), json_answer(VERDICT), json_answer(ANSWER))
+    upstream.will(json_answer(VERDICT), json_answer(completion()), json_answer(VERDICT), json_answer(completion()))
     plugin = Asks(charged=True)
     router = await started(start, upstream, plugin, limits=LimitSettings(rpm=2, max_parallel=1))
 
@@ -102,7 +94,7 @@ async def test_the_limits_of_keys_do_not_count_it(start: Start, upstream: FakeUp
 
 
 async def test_what_fails_is_raised(start: Start, upstream: FakeUpstream) -> None:
-    upstream.will(json_answer({"error": {"message": "no"}}, status=400), json_answer(ANSWER))
+    upstream.will(json_answer({"error": {"message": "no"}}, status=400), json_answer(completion()))
     plugin = Asks()
     router = await started(start, upstream, plugin)
 
@@ -114,7 +106,7 @@ async def test_what_fails_is_raised(start: Start, upstream: FakeUpstream) -> Non
 
 
 async def test_it_has_a_time_of_its_own(start: Start, upstream: FakeUpstream) -> None:
-    upstream.will(json_answer(VERDICT, delay_s=20), json_answer(ANSWER))
+    upstream.will(json_answer(VERDICT, delay_s=20), json_answer(completion()))
     plugin = Asks(seconds=0.2)
     router = await started(start, upstream, plugin)
 

@@ -14,7 +14,7 @@ from .clock import StillClock
 from .recordings import Recording, read_recordings, write_recording
 from .replaying import ReplayingUpstream
 from .running import Running, running
-from .upstream import Asked, FakeUpstream, json_answer, sse_answer
+from .upstream import Asked, FakeUpstream, completion, json_answer, sse_answer
 
 if TYPE_CHECKING:
     from .conformance import ProviderConformance
@@ -27,6 +27,7 @@ __all__ = [
     "ReplayingUpstream",
     "Running",
     "StillClock",
+    "completion",
     "json_answer",
     "read_recordings",
     "running",

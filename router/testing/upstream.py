@@ -109,3 +109,17 @@ def sse_answer(
         return response
 
     return answer
+
+
+def completion(text: str = "hi", *, tokens: tuple[int, int] = (10, 5), **message: Any) -> dict[str, Any]:
+    """A whole chat completion as an OpenAI-compatible upstream sends it; `tokens` of the prompt and of the answer."""
+    prompt, answer = tokens
+    said = {"role": "assistant", "content": text, **message}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
+    }

@@ -15,7 +15,7 @@ from router.api.credits import CreditsAnswer, Transactions, transactions
 from router.api.sheets import _cell
 from router.api.typed import signature
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, PriceSettings
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, completion, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 ASK: dict[str, Any] = {"model": "acme/m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
@@ -26,18 +26,7 @@ COST = 0.00015
 @pytest.fixture
 def begin(start: Start, upstream: FakeUpstream) -> Start:
     """Starts a router with one model that has a price, served by the fake upstream."""
-    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
-    message = {"role": "assistant", "content": "hi"}
-    upstream.will(
-        json_answer(
-            {
-                "id": "c",
-                "model": "m",
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": usage,
-            }
-        )
-    )
+    upstream.will(json_answer(completion(tokens=(100, 50))))
     endpoint = EndpointSettings(
         provider="fake", model="m", pricing=PriceSettings(prompt="0.000001", completion="0.000001")
     )

@@ -6,28 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from router.settings import CompatSettings
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, completion, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 ASK = {"model": "fake/m", "messages": [{"role": "user", "content": "hello"}]}
-ANSWER = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "hi", "reasoning_content": "hm"},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-}
 
 
 async def started(start: Start, upstream: FakeUpstream, **compat: Any) -> Running:
-    upstream.will(json_answer(ANSWER))
+    upstream.will(json_answer(completion(reasoning_content="hm")))
     providers = {"fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"}}
     return await start(providers=providers, compat=CompatSettings(**compat))
 

@@ -14,24 +14,13 @@ from msgspec import convert
 
 from router import Endpoint, Identity, Restriction, hookimpl
 from router.settings import ModelSettings, ResponsesSettings
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
 
 CHAT = "/v1/chat/completions"
 PRICE = {"prompt": "0.01", "completion": "0"}
 MAIL = {"content_filter_builtins": [{"slug": "email", "action": "redact"}]}
-
-
-def completion(text: str = "hi there") -> dict[str, Any]:
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-    }
 
 
 def stream(*pieces: str) -> list[bytes]:

@@ -19,7 +19,7 @@ from router.settings import EndpointSettings, ModelSettings, PluginSettings, Set
 from router.store.audit import Change
 from router.store.database import Database
 from router.store.presets import MIGRATIONS, Presets
-from router.testing import FakeUpstream, Running, json_answer, running
+from router.testing import FakeUpstream, Running, completion, json_answer, running
 from tests.clients.required import assert_complete
 
 Start = Callable[..., Awaitable[Running]]
@@ -39,14 +39,6 @@ SAYS: dict[str, Any] = {
     "user": "nobody",
 }
 HELLO = [{"role": "user", "content": "hello"}]
-COMPLETION = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-}
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -62,7 +54,7 @@ MESSAGE = {
 @pytest.fixture
 async def router(start: Start, upstream: FakeUpstream) -> Running:
     """Two providers at one upstream: one speaks chat, the other Messages."""
-    upstream.will(json_answer(COMPLETION))
+    upstream.will(json_answer(completion()))
     return await start(
         providers={
             "fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"},
@@ -289,7 +281,7 @@ async def test_thinking_comes_in_the_form_of_the_model(
 
 
 async def test_a_preset_of_anthropic_s_is_kept_in_its_own_words(router: Running, upstream: FakeUpstream) -> None:
-    upstream.will(json_answer(MESSAGE), json_answer(COMPLETION))
+    upstream.will(json_answer(MESSAGE), json_answer(completion()))
     search = {"type": "web_search_20250305", "name": "web_search"}
     body = {
         "model": "claude/claude-sonnet-4-5",

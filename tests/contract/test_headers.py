@@ -19,22 +19,14 @@ from router.settings import (
     RoutingSettings,
     ServerSettings,
 )
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
 from .envelopes import openai_error
 
 Start = Callable[..., Awaitable[Running]]
 CHAT = "/v1/chat/completions"
 ASK = {"model": "fake/m", "messages": [{"role": "user", "content": "hello"}]}
-USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-WHOLE = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": USAGE,
-}
+WHOLE = completion()
 STREAM = [
     b'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant","content":"hi"},"finish_reason":null}]}\n\n',
     b'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from router.cli import main
-from router.testing import FakeUpstream, json_answer, sse_answer
+from router.testing import FakeUpstream, completion, json_answer, sse_answer
 from router.testing.upstream import Handler
 from tests.serving import Served, serving, upstream_in_a_thread
 
@@ -45,20 +45,7 @@ ASK: dict[str, Any] = {
     ],
     "tools": [{"type": "function", "function": {"name": "f", "description": "canaryofatool"}}],
 }
-WHOLE = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "canaryofananswer", "reasoning_content": "canaryofathought"},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-}
+WHOLE = completion("canaryofananswer", reasoning_content="canaryofathought")
 CHUNK = {"id": "1", "choices": [{"index": 0, "delta": {"content": "canaryofananswer"}, "finish_reason": None}]}
 LAST = {"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 

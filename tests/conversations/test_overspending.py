@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, PriceSettings, Settings
-from router.testing import FakeUpstream, Running, running
+from router.testing import FakeUpstream, Running, completion, running
 
 CHAT = "/v1/chat/completions"
 #: each holds 30 cents and costs 30 or 11
@@ -112,9 +112,6 @@ def answering() -> Callable[[web.Request], Awaitable[web.Response]]:
 
     async def answer(request: web.Request) -> web.Response:
         await asyncio.sleep(0.02)
-        choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 3, "completion_tokens": (tokens := next(said)), "total_tokens": 3 + tokens}
-        told = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-        return web.json_response(told)
+        return web.json_response(completion(tokens=(3, next(said))))
 
     return answer

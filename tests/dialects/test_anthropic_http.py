@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientResponse, web
 
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, StreamSettings
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
 from .anthropic_making import content_of, events_of, said, sse
 
@@ -19,14 +19,7 @@ Start = Callable[..., Any]
 
 ASK: dict[str, Any] = {"max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
 CLAUDE, CHAT = "claude/claude-sonnet-4-5", "chat/small-1"
-COMPLETION = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "small-1",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
-}
+COMPLETION = completion("Hi", tokens=(3, 1))
 MESSAGE = {
     "id": "msg_1",
     "type": "message",

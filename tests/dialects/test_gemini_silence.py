@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from router.settings import StreamSettings
-from router.testing import FakeUpstream, json_answer, sse_answer
+from router.testing import FakeUpstream, completion, json_answer, sse_answer
 
 from .gemini_making import ASK, USAGE, answer, sse
 
 SLOW = StreamSettings(header_delay_seconds=0.05, keepalive_seconds=0.05)
 FRAMES = [sse([answer({"text": "a"})]), sse([answer({"text": "b"}, finish="STOP", usageMetadata=USAGE)])]
-PLAIN = {
-    "id": "c",
-    "object": "chat.completion",
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "ab"}, "finish_reason": "stop"}],
-}
 
 
 async def routed(start: Any, upstream: FakeUpstream) -> Any:
@@ -70,7 +64,9 @@ async def test_a_late_failure_is_told_inside_of_the_stream(
 async def test_an_upstream_that_does_not_stream(start: Any, upstream: FakeUpstream, query: str) -> None:
     """Also where it answers with an array, as Google does to who asks without alt=sse."""
     router = await routed(start, upstream)
-    upstream.will(json_answer(PLAIN), json_answer([answer({"text": "a"}), answer({"text": "b"}, finish="STOP")]))
+    upstream.will(
+        json_answer(completion("ab")), json_answer([answer({"text": "a"}), answer({"text": "b"}, finish="STOP")])
+    )
 
     for model in ("other/x", "google/x"):
         status, told = await post(router, model, query)

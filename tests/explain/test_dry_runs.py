@@ -19,21 +19,13 @@ from router.settings import (
     RoutingSettings,
     Settings,
 )
-from router.testing import FakeUpstream, Running, json_answer, running
+from router.testing import FakeUpstream, Running, completion, json_answer, running
 
 Start = Callable[..., Awaitable[Running]]
 CHAT = "/v1/chat/completions"
 KEY = "upstream-key-of-nobody"
 DRY = {"X-Router-Dry-Run": "1"}
 ASK: dict[str, Any] = {"model": "acme/chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 100}
-ANSWER = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
-}
 CLAUDE = {"model": "claude/claude-sonnet-4-5", "messages": ASK["messages"], "max_tokens": 100}
 CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 
@@ -260,7 +252,7 @@ async def test_an_open_circuit_shows(router: Running) -> None:
 async def test_a_name_that_fits_several_models_is_explained_too(
     start: Start, upstream: FakeUpstream, header: str
 ) -> None:
-    upstream.will(json_answer(ANSWER))
+    upstream.will(json_answer(completion()))
     table = {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": KEY}
     router = await start(
         providers={"one": table, "two": table},

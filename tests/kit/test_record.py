@@ -17,7 +17,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from router.cli import main
-from router.testing import FakeUpstream, Recording, read_recordings
+from router.testing import FakeUpstream, Recording, completion, read_recordings
 from router.testing.exchanges import UNKNOWN_MODEL, exchanges
 from router.testing.upstream import json_answer
 from tests.serving import toml, upstream_in_a_thread
@@ -270,8 +270,7 @@ def test_what_the_plugin_cannot_read_is_written_all_the_same(
 
 
 def test_an_upstream_that_takes_any_model_is_no_failure(recorder: Recorder, fake: FakeUpstream, capsys: Any) -> None:
-    reply = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
-    fake.will(json_answer(reply))
+    fake.will(json_answer(completion()))
 
     assert recorder.run("--provider", "unlisted", "--model", "small", "--only", "error_model") == 0
 

@@ -15,23 +15,16 @@ from router.settings import EndpointSettings, LimitSettings, ModelSettings, Pric
 from router.store import generations
 from router.store.entries import Booking
 from router.tasks import spawn
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
 ASK: dict[str, Any] = {"model": "acme/m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
-COMPLETION = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": {
-        "prompt_tokens": 100,
-        "completion_tokens": 50,
-        "total_tokens": 150,
-        "prompt_tokens_details": {"cached_tokens": 40},
-        "completion_tokens_details": {"reasoning_tokens": 7},
-    },
+USAGE = {
+    "prompt_tokens": 100,
+    "completion_tokens": 50,
+    "total_tokens": 150,
+    "prompt_tokens_details": {"cached_tokens": 40},
+    "completion_tokens_details": {"reasoning_tokens": 7},
 }
 #: what it costs: 60 uncached and 40 cached tokens of prompt, 50 of completion
 COST = 0.0001645
@@ -58,7 +51,7 @@ NEVER_NULL = {"created_at", "data_region", "id", "is_byok", "model", "origin", "
 @pytest.fixture
 def begin(start: Start, upstream: FakeUpstream) -> Start:
     """Starts a router with one model that has a price, served by the fake upstream."""
-    upstream.will(json_answer(COMPLETION))
+    upstream.will(json_answer(completion() | {"usage": USAGE}))
     pricing = PriceSettings(prompt="0.000001", completion="0.000002", input_cache_read="0.0000001125")
     endpoint = EndpointSettings(provider="fake", model="m", pricing=pricing)
 

@@ -15,7 +15,7 @@ from router import Model, Provider, hookimpl
 from router.openai_compatible import OpenAICompatible
 from router.planning import closest
 from router.settings import EndpointSettings, ModelSettings, RoutingSettings, Settings, SettingsError
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, completion, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 
@@ -26,14 +26,6 @@ NAMES = [
     for number in range(30)
 ]
 HELLO = [{"role": "user", "content": "hello"}]
-COMPLETION = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-}
 
 
 class Maker(OpenAICompatible):
@@ -61,7 +53,7 @@ class Plugin:
 
 async def begin(start: Start, upstream: FakeUpstream, **tables: Any) -> Running:
     """Two instances of the maker, `one` and `two`."""
-    upstream.will(json_answer(COMPLETION))
+    upstream.will(json_answer(completion()))
     facts = {"plugin": "maker", "base_url": upstream.url + "/v1", "api_key": "k"}
     providers = {"one": facts, "two": facts} | tables.pop("providers", {})
     return await start(plugins={"maker": Plugin()}, providers=providers, **tables)
@@ -195,7 +187,7 @@ async def test_a_model_of_several_endpoints_and_an_alias_of_several_models(
         models={"acme/m": ModelSettings(endpoints=endpoints)},
         aliases={"pair": ["one/sonnet-1", "acme/m"]},
     )
-    upstream.will(*[json_answer({"error": {"message": "busy"}}, status=503)] * 4, json_answer(COMPLETION))
+    upstream.will(*[json_answer({"error": {"message": "busy"}}, status=503)] * 4, json_answer(completion()))
 
     status, _, model = await asked(router, "pair")
 

@@ -15,19 +15,13 @@ from router_file_parser.settings import Settings as Bounds
 
 from router import Call, hookimpl
 from router.settings import EndpointSettings, FetchSettings, ModelSettings
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, completion, json_answer
 
 from .documents import bomb, data_url, encrypted, pdf
 
 Start = Callable[..., Awaitable[Running]]
 REPORT = pdf("Revenue grew by 12 percent", "Costs fell")
-ANSWER = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "good"}, "finish_reason": "stop"}],
-}
+ANSWER = completion("good")
 
 
 class Watching:

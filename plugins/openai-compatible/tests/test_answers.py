@@ -13,7 +13,7 @@ from router_openai_compatible import Compatible
 
 from router import Price, UpstreamUnauthorized, UpstreamUnavailable
 from router.settings import Settings
-from router.testing import FakeUpstream, Running, json_answer, running, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, running, sse_answer
 
 Make = Callable[..., Compatible]
 Start = Callable[..., Any]
@@ -77,8 +77,7 @@ async def test_thinking_in_the_text_of_a_stream(ask: Any, upstream: FakeUpstream
 
 
 async def test_thinking_in_the_text_of_a_plain_answer(ask: Any, upstream: FakeUpstream) -> None:
-    message = {"role": "assistant", "content": "<think>because</think>yes"}
-    upstream.will(json_answer({"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+    upstream.will(json_answer(completion("<think>because</think>yes")))
 
     answer = await ask("perplexity", "sonar-reasoning-pro")
 
@@ -93,9 +92,7 @@ async def test_xai_counts_thinking_apart(ask: Any, upstream: FakeUpstream) -> No
         "total_tokens": 45,
         "completion_tokens_details": {"reasoning_tokens": 30},
     }
-    message = {"role": "assistant", "content": "yes"}
-    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    upstream.will(json_answer(answer))
+    upstream.will(json_answer(completion() | {"usage": usage}))
 
     counted = (await ask("xai", "grok-4.3")).usage
 
@@ -105,18 +102,14 @@ async def test_xai_counts_thinking_apart(ask: Any, upstream: FakeUpstream) -> No
 
 async def test_perplexity_says_what_it_costs(ask: Any, upstream: FakeUpstream) -> None:
     usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6, "cost": {"total_cost": 0.0071}}
-    message = {"role": "assistant", "content": "yes"}
-    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    upstream.will(json_answer(answer))
+    upstream.will(json_answer(completion() | {"usage": usage}))
 
     assert (await ask("perplexity", "sonar")).usage.cost == pytest.approx(0.0071)
 
 
 async def test_xai_says_what_it_costs(ask: Any, upstream: FakeUpstream) -> None:
     usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6, "cost_in_usd_ticks": 71_000_000}
-    message = {"role": "assistant", "content": "yes"}
-    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-    upstream.will(json_answer({**answer, "citations": ["https://example.org/a"]}))
+    upstream.will(json_answer(completion() | {"usage": usage, "citations": ["https://example.org/a"]}))
 
     assert (await ask("xai", "grok-4.3")).usage.cost == pytest.approx(0.0071)
 

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 
 from router import Attempt, Call, hookimpl
 from router.settings import EndpointSettings, FetchSettings, ModelSettings, PriceSettings, SettingsError
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
 Start = Callable[..., Awaitable[Running]]
 PAGES = {
@@ -48,14 +48,7 @@ class Net:
         return web.Response(status=404)
 
     def _answer(self) -> dict[str, Any]:
-        return {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": self.says}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
-        }
+        return completion(self.says, tokens=(100, 10))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         answer = self._answer()

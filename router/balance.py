@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
+from .account import Account, Amount
 from .call import Generation, Identity
 from .errors import InsufficientCredits
 from .prices import usd_text
 from .store.entries import Entries
 from .store.generations import day_of
-
-if TYPE_CHECKING:
-    from .ledger import Account
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +31,6 @@ class Layer(Struct, kw_only=True):
     include_byok: bool
     guardrail_id: str | None = None
     budget_id: str | None = None
-
-
-class Amount(NamedTuple):
-    """What a call may cost, in picodollars: `charge`, and `byok`, the list price of what goes by a client's own key of the provider."""
-
-    charge: int = 0
-    byok: int = 0
-
-    def counted(self, *, include_byok: bool) -> int:
-        """What counts against a limit that includes the one or only the other."""
-        return self.charge + self.byok if include_byok else self.charge
-
-    def __neg__(self) -> Amount:
-        return Amount(-self.charge, -self.byok)
-
-
-NOTHING = Amount()
 
 
 class Budget(Protocol):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from .balance import Amount, Layer, byok_of
+from .account import Account, Amount
+from .balance import Layer, byok_of
 from .call import DEFAULT_WORKSPACE, LOCAL_USER, Generation, Identity
-from .ledger import Account
 from .store.generations import day_of
 
 if TYPE_CHECKING:

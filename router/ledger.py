@@ -1,8 +1,7 @@
 """The ledger: what a call may cost, what it did cost, and that it is booked exactly once.
 
 `reserve`, `started`, `price` and `settle` are synchronous and never wait, so no cancellation can split them and concurrent calls
-cannot overspend; counters live in memory, read from the day roll-ups at start. Money is integer picodollars; windows are UTC days,
-weeks from Monday, and months, in which a call counts at the moment it was made.
+cannot overspend; counters (`account`) live in memory, read from the day roll-ups at start. Money is integer picodollars.
 """
 
 from __future__ import annotations
@@ -11,18 +10,17 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from .balance import NOTHING, Amount, Balance, Budget, Layer, byok_of
+from .account import NOTHING, Account, Amount, accounts, resets_at
+from .balance import Balance, Budget, Layer, byok_of
 from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
 from .errors import InsufficientCredits, Overloaded
 from .prices import PICODOLLARS, Cost, Price, Usage, usd_text
-from .store.generations import Generations, day_of
+from .store.generations import day_of
 
 if TYPE_CHECKING:
     from .server import Server
@@ -35,114 +33,12 @@ TEXT_ONLY = ["text"]
 #: more than this for one call is not believed
 MOST_CHARGE = 10_000 * PICODOLLARS
 CHARS_PER_TOKEN = 4
-#: days whose sums are kept one by one; no window is longer
-KEPT_DAYS = 70
-#: windows whose sums an account remembers: a day, a week and a month, and room for those that follow
-KEPT_SUMS = 6
 LONGEST_TEXT = 256
 UNLIMITED = (2147483647, 2147483647, 2147483647)
 TITLES = ("X-Title", "X-OpenRouter-Title", "X-AnyRouter-Title", "X-Router-Title")
 TAGS = 16
 LONGEST_TAG = 64
 UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-class Account:
-    """The counters of one key, whatever its secret: charged in all and by day, and held back for calls under way."""
-
-    __slots__ = (
-        "_sums",
-        "byok_by_day",
-        "byok_total",
-        "charged_by_day",
-        "charged_total",
-        "last_unix",
-        "requests_by_day",
-        "reserved",
-        "reserved_byok",
-    )
-
-    def __init__(self) -> None:
-        self.reserved = 0
-        self.reserved_byok = 0
-        self.charged_total = 0
-        self.byok_total = 0
-        self.charged_by_day: dict[int, int] = {}
-        self.byok_by_day: dict[int, int] = {}
-        self.requests_by_day: dict[int, int] = {}
-        #: when the last call ended, 0 for never
-        self.last_unix = 0.0
-        #: what was charged from a first to a last day, kept as it grows: each call asks for it, however many days there are
-        self._sums: dict[tuple[int, int], int] = {}
-
-    def hold(self, amount: Amount) -> None:
-        """Hold this much back for a call, or (negative) give it back."""
-        self.reserved += amount.charge
-        self.reserved_byok += amount.byok
-
-    def held(self, *, include_byok: bool) -> int:
-        """What is held back for calls under way."""
-        return self.reserved + self.reserved_byok if include_byok else self.reserved
-
-    def add(self, day: int, charge: int, byok: int, requests: int) -> None:
-        """Count what was booked. `day` -1: long ago."""
-        self.charged_total += charge
-        self.byok_total += byok
-        if day < 0:
-            return
-        if day not in self.requests_by_day and len(self.requests_by_day) > KEPT_DAYS:
-            for by_day in (self.charged_by_day, self.byok_by_day, self.requests_by_day):
-                by_day.pop(min(by_day), None)
-            self._sums.clear()
-        self.charged_by_day[day] = self.charged_by_day.get(day, 0) + charge
-        self.byok_by_day[day] = self.byok_by_day.get(day, 0) + byok
-        self.requests_by_day[day] = self.requests_by_day.get(day, 0) + requests
-        for first, last in self._sums:
-            if first <= day <= last:
-                self._sums[first, last] += charge
-
-    def include(self, other: Account) -> None:
-        """Count all that the other one has counted."""
-        for day, requests in other.requests_by_day.items():
-            self.add(day, other.charged_by_day[day], other.byok_by_day[day], requests)
-        charged, byok = sum(other.charged_by_day.values()), sum(other.byok_by_day.values())
-        self.add(-1, other.charged_total - charged, other.byok_total - byok, 0)
-
-    def charged(self, window: str | None, day: int) -> int:
-        """What was charged in the daily, weekly or monthly window that this day lies in, or (None) ever."""
-        if window is None:
-            return self.charged_total
-        days = bounds(window, day)
-        charged = self._sums.get(days)
-        if charged is None:
-            if len(self._sums) >= KEPT_SUMS:
-                self._sums.clear()
-            charged = self._sums[days] = _within(self.charged_by_day, window, day)
-        return charged
-
-    def byok(self, window: str | None, day: int) -> int:
-        """The same for the list price of calls with the client's own provider keys."""
-        return self.byok_total if window is None or not self.byok_total else _within(self.byok_by_day, window, day)
-
-    def left(self, identity: Identity, at_unix: float) -> int | None:
-        """What is left of the key's limit, with what is held back taken off; None without a limit."""
-        if identity.limit is None:
-            return None
-        day = day_of(at_unix)
-        used = self.charged(identity.limit_reset, day) + self.held(include_byok=identity.include_byok_in_limit)
-        if identity.include_byok_in_limit:
-            used += self.byok(identity.limit_reset, day)
-        return identity.limit - used
-
-
-async def accounts(generations: Generations, now: float) -> dict[str, Account]:
-    """The accounts of all keys that have ever made a call, by id, as the file has them."""
-    found: dict[str, Account] = {}
-    for row in await generations.spent(day_of(now) - KEPT_DAYS):
-        found.setdefault(row.account, Account()).add(row.day, row.charge, row.byok, row.requests)
-    for id, last_unix in (await generations.last_used()).items():
-        found[id].last_unix = last_unix
-    return found
 
 
 class Ledger:
@@ -406,36 +302,7 @@ class Ledger:
         )
 
 
-# --- windows ---------------------------------------------------------------------------------------------------------
-
-
-def _within(by_day: dict[int, int], window: str, day: int) -> int:
-    first, last = bounds(window, day)
-    if first == last:
-        return by_day.get(day, 0)
-    return sum(amount for each, amount in by_day.items() if first <= each <= last)
-
-
-@lru_cache(maxsize=256)
-def bounds(window: str, day: int) -> tuple[int, int]:
-    """First and last day of the daily, weekly (from Monday) or monthly window that this day lies in."""
-    if window == "daily":
-        return day, day
-    if window == "weekly":
-        monday = day - (day + 3) % 7  # 1970-01-01 was a Thursday
-        return monday, monday + 6
-    start = (EPOCH + timedelta(days=day)).replace(day=1)
-    following = (start + timedelta(days=31)).replace(day=1)
-    return (start - EPOCH).days, (following - EPOCH).days - 1
-
-
-EPOCH = date(1970, 1, 1)
-
-
-def resets_at(window: str, at_unix: float) -> datetime:
-    """When the next window begins."""
-    last = bounds(window, day_of(at_unix))[1]
-    return datetime.combine(EPOCH + timedelta(days=last + 1), datetime.min.time(), UTC)
+# --- refusals --------------------------------------------------------------------------------------------------------
 
 
 def _too_dear(identity: Identity, left: int, amount: int) -> InsufficientCredits:

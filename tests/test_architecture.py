@@ -39,7 +39,10 @@ LAYERS = (
         *("upstream_errors", "catalogue"),
     ),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),
-    ("planning", "signatures", "relay", "attempts", "balance", "ledger", "groups", "sink", "sessions", "devices"),
+    (
+        *("planning", "signatures", "relay", "attempts", "sink", "sessions", "devices"),
+        *("account", "balance", "ledger", "groups"),
+    ),
     ("lifecycle", "counting", "asking", "builtin"),
     ("api", "dashboard"),
     ("server", "app", "serving", "commands", "cli", "__main__", "testing"),

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..account import Account
 from ..builtin.limits import Effective, effective
 from ..call import DEFAULT_WORKSPACE, Identity
-from ..ledger import Account
 from ..prices import usd
 from ..settings import LimitSettings
 from ..store.generations import day_of

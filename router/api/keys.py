@@ -6,11 +6,11 @@ from typing import Annotated, Any, NoReturn
 
 from msgspec import Meta, Struct, structs
 
+from ..account import Account, resets_at
 from ..balance import Layer
 from ..builtin.limits import Effective, effective
 from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import Conflict, Forbidden
-from ..ledger import Account, resets_at
 from ..prices import usd
 from ..store.generations import day_of
 from . import Request, Route, shapes

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.balance import Amount
+from router.account import Amount
 from router.call import Generation, Identity
 from router.errors import Forbidden, InsufficientCredits
 from router.prices import PICODOLLARS, Price, Usage

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router import hookimpl
+from router.account import Account, bounds
 from router.errors import DeadlineExceeded, InsufficientCredits, Overloaded, RateLimited, UpstreamUnavailable
-from router.ledger import DEFAULT_OUTPUT_TOKENS, Account, bounds, worst_case
+from router.ledger import DEFAULT_OUTPUT_TOKENS, worst_case
 from router.model import Model
 from router.prices import Price, PriceOverride, Usage
 from router.testing.clock import NOON

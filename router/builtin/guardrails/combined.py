@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from ...balance import Amount, Layer
+from ...account import Account, Amount
+from ...balance import Layer
 from ...call import DEFAULT_WORKSPACE, LOCAL_USER, Endpoint, Generation, Identity, Restriction
-from ...ledger import Account
 from ...prices import Price
 from ...store.guardrails import DEFAULT_PREFIX, Guardrail
 from ..workspaces.budgets import exceeded, layers_of, refuse

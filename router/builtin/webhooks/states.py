@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...ledger import bounds
+from ...account import bounds
 from ...prices import picodollars, usd
 from ...store.generations import day_of
 from ...store.webhooks import Webhooks

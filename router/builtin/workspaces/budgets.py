@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ...balance import Amount, Layer
+from ...account import Account, Amount, resets_at
+from ...balance import Layer
 from ...call import Generation, Identity
 from ...errors import Forbidden
-from ...ledger import Account, resets_at
 from ...prices import usd_text
 from ...store.generations import day_of
 from ...store.guardrails import INTERVALS

@@ -5,7 +5,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 
 from __future__ import annotations
 
-from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Restriction, Sink
+from .call import Attempt, Call, Candidate, Credential, Endpoint, Identity, Recalled, Restriction, Sink
 from .catalogue import load_catalogue
 from .confined import Confined, OutOfBounds
 from .errors import (
@@ -45,6 +45,7 @@ from .events import (
     TextDelta,
     ToolDelta,
 )
+from .generation import Generation
 from .hookspecs import API, hookimpl
 from .modalities import Embedded, EmbedInput, EmbedRequest, Ranked, Reranked, RerankRequest
 from .model import (

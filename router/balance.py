@@ -10,8 +10,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from .account import Account, Amount
-from .call import Generation, Identity
+from .call import Identity
 from .errors import InsufficientCredits
+from .generation import Generation
 from .prices import usd_text
 from .store.entries import Entries
 from .store.generations import day_of

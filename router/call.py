@@ -1,4 +1,4 @@
-"""One call and everything that belongs to it, from the client's bytes to the ledger's row.
+"""One call and everything that belongs to it, from the client's bytes to what came of it.
 
 Times: `*_s` are seconds of the event loop's clock (monotonic), `*_unix` are seconds of the wall clock. Money: picodollars.
 """
@@ -307,53 +307,6 @@ class Outcome(Struct, kw_only=True):
     media_type: str = "application/json"
     uncounted: bool = False
     streamed: bool = False
-
-
-class Generation(Struct, kw_only=True, omit_defaults=True):
-    """One row of the ledger: a call that had an identity, ended. Never updated.
-
-    `cost` is what is charged, None where the model has no price (`priced` False); `list_cost` what the price list says.
-    `status`: ok, error, cancelled, interrupted. Tokens as in `Usage`. `response_cache_source_id`: whose answer was given again.
-    """
-
-    id: str
-    created_unix: float
-    key_hash: str
-    request_id: str = ""
-    api_type: str = ""
-    model: str = ""
-    requested_model: str = ""
-    provider: str = ""
-    status: str = "ok"
-    http_status: int = 200
-    error_code: str | None = None
-    streamed: bool = False
-    cancelled: bool = False
-    finish_reason: str | None = None
-    native_finish_reason: str | None = None
-    upstream_id: str = ""
-    cost: int | None = None
-    list_cost: int | None = None
-    prompt_cost: int = 0
-    completion_cost: int = 0
-    cache_discount: int = 0
-    priced: bool = True
-    is_byok: bool = False
-    usage: Usage = field(default_factory=Usage)
-    latency_ms: int = 0
-    generation_ms: int = 0
-    moderation_ms: int | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    session_id: str | None = None
-    trace_id: str | None = None
-    user: str | None = None
-    tags: list[str] = field(default_factory=list)
-    app_title: str | None = None
-    http_referer: str | None = None
-    user_agent: str | None = None
-    preset_id: str | None = None
-    service_tier: str | None = None
-    response_cache_source_id: str | None = None
 
 
 class Call:

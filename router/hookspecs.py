@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Identity, Recalled, Restriction, Sink
+    from .call import Attempt, Call, Candidate, Credential, Endpoint, Identity, Recalled, Restriction, Sink
     from .dialects.base import Dialect
+    from .generation import Generation
     from .payments import Payments
     from .provider import Provider, Upstream
     from .server import Server

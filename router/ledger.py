@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from msgspec.structs import replace
 
 from .account import NOTHING, Account, Amount, accounts, resets_at
 from .balance import Balance, Budget, Layer, byok_of
-from .call import TRACE_HEADERS, Attempt, Call, Candidate, Generation, Identity
+from .call import Call, Candidate, Identity
 from .errors import InsufficientCredits, Overloaded
-from .prices import PICODOLLARS, Cost, Price, Usage, usd_text
+from .generation import generation_of
+from .prices import PICODOLLARS, Price, Usage, usd_text
 from .store.generations import day_of
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ TEXT_ONLY = ["text"]
 #: more than this for one call is not believed
 MOST_CHARGE = 10_000 * PICODOLLARS
 CHARS_PER_TOKEN = 4
-LONGEST_TEXT = 256
 UNLIMITED = (2147483647, 2147483647, 2147483647)
-TITLES = ("X-Title", "X-OpenRouter-Title", "X-AnyRouter-Title", "X-Router-Title")
-TAGS = 16
-LONGEST_TAG = 64
-UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Ledger:
@@ -212,7 +207,7 @@ class Ledger:
         try:
             self._conclude(call)
         finally:
-            row = call.state["generation"] = self._row(call)
+            row = call.state["generation"] = generation_of(call, self._clock.monotonic())
             given_back = -Amount(call.reserved, call.reserved_byok)
             account.hold(given_back)
             account.add(day_of(row.created_unix), row.cost or 0, byok_of(row), 1)
@@ -253,53 +248,6 @@ class Ledger:
             log.error("%s would cost $%s; $%s is charged", call.id, usd_text(charge), usd_text(MOST_CHARGE))
             return MOST_CHARGE
         return charge
-
-    def _row(self, call: Call) -> Generation:
-        identity, candidate, outcome, headers = call.identity, call.candidate, call.outcome, call.headers
-        assert identity is not None
-        now = self._clock.monotonic()
-        cost = call.cost or Cost()
-        failed = call.error is not None
-        return Generation(
-            id=call.id,
-            created_unix=call.created_unix,
-            key_hash=identity.hash,
-            request_id=call.request_id,
-            api_type=call.dialect.api_type,
-            model=call.model_id,
-            requested_model=call.head.model,
-            provider=candidate.provider.slug if candidate is not None else "",
-            status="cancelled" if call.cancelled else "error" if failed else "ok",
-            http_status=call.error.status if call.error is not None else 200,
-            error_code=call.error.code if call.error is not None else None,
-            streamed=call.head.stream or outcome.streamed,
-            cancelled=call.cancelled,
-            finish_reason=outcome.finish_reason,
-            native_finish_reason=_text(outcome.native_finish_reason),
-            upstream_id=_clean(outcome.upstream_id),
-            cost=call.charge,
-            list_cost=call.cost.total if call.cost is not None else None,
-            is_byok=call.is_byok,
-            prompt_cost=cost.prompt,
-            completion_cost=cost.completion,
-            cache_discount=cost.cache_discount,
-            priced=call.charge is not None,
-            usage=call.usage or Usage(),
-            latency_ms=_milliseconds((call.first_content_s or now) - call.started_s),
-            generation_ms=_milliseconds(now - (call.first_content_s or now)),
-            moderation_ms=None if call.moderation_s is None else _milliseconds(call.moderation_s),
-            attempts=[_attempt(attempt) for attempt in call.attempts],
-            session_id=_text(call.head.session_id or headers.get("x-session-id")),
-            trace_id=_first_of(headers, TRACE_HEADERS) or _text(call.head.trace.get("trace_id")),
-            user=_text(call.head.user),
-            tags=_tags(call),
-            app_title=_first_of(headers, TITLES),
-            http_referer=_text(headers.get("HTTP-Referer") or headers.get("Referer")),
-            user_agent=_text(headers.get("User-Agent")),
-            preset_id=call.preset,
-            service_tier=_text(outcome.service_tier),
-            response_cache_source_id=call.recalled.source_id if call.recalled is not None else None,
-        )
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -392,52 +340,3 @@ def _came_to_nothing(call: Call) -> bool:
     """Zero-completion insurance: no output and no good end costs nothing."""
     assert call.usage is not None
     return call.usage.output == 0 and call.outcome.finish_reason in (None, "", "error")
-
-
-# --- the row's details -----------------------------------------------------------------------------------------------
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    endpoint = attempt.candidate.endpoint
-    tried: dict[str, Any] = {
-        "provider": endpoint.provider.slug,
-        "model": endpoint.model_id,
-        "status": attempt.status,
-        "latency_ms": _milliseconds(attempt.latency_s),
-    }
-    if attempt.error is not None:
-        tried["error"] = attempt.error.code
-    return tried
-
-
-def _tags(call: Call) -> list[str]:
-    """The tags of key, header and body, without repetition. The key's go first: whoever pays counts on them, whatever its user adds."""
-    sent = call.headers.get("X-Router-Tags") or call.headers.get("X-OpenRouter-Tags")
-    identity = call.identity
-    own = identity.tags if identity is not None else []
-    if not sent and not call.head.tags and not own:
-        return []
-    tags = [*own, *(sent.split(",") if sent else ()), *call.head.tags]
-    cleaned = (_clean(tag.strip(), LONGEST_TAG) for tag in tags)
-    return list(dict.fromkeys(tag for tag in cleaned if tag))[:TAGS]
-
-
-def _first_of(headers: Any, names: tuple[str, ...]) -> str | None:
-    for name in names:
-        if (value := headers.get(name)) is not None:
-            return _text(value)
-    return None
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else _clean(value)
-
-
-def _clean(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Foreign text made storable: bounded, no control characters, no lone surrogates (headers may bring them)."""
-    text = text[:longest]
-    return text if text.isprintable() else UNSTORABLE.sub("?", text)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(0, round(seconds * 1000))

@@ -26,7 +26,8 @@ from .plugins import Plugins, each, resolve
 from .tasks import spawn
 
 if TYPE_CHECKING:
-    from .call import Generation, Identity
+    from .call import Identity
+    from .generation import Generation
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,8 @@ LAYERS = (
         "confined",
     ),
     (
-        *("availability", "call", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
+        *("call", "generation"),
+        *("availability", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
         *("upstream_errors", "catalogue"),
     ),
     ("provider", "openai_compatible", "openai_words", "dialects", "store", "plugins", "health", "statistics", "fetch"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..call import Generation, wants_number_codes
+from ..call import wants_number_codes
 from ..errors import BadRequest, NotFound
+from ..generation import Generation
 from ..prices import usd
 from . import Request, Route, shapes
 from .moments import moment

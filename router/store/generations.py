@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from ..call import Generation, Identity
+from ..call import Identity
+from ..generation import Generation
 from .database import Database
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from router.call import Attempt, Call, Candidate, Credential, Endpoint, Generation, Head, Identity, Plan
+from router.call import Attempt, Call, Candidate, Credential, Endpoint, Head, Identity, Plan
 from router.errors import RouterError
+from router.generation import Generation
 from router.model import Model
 from router.plugins import each
 from router.prices import Price, Usage

@@ -8,7 +8,7 @@ import random
 import sys
 import time
 
-from router.call import Generation
+from router.generation import Generation
 from router.store import Database, Generations
 from router.store.generations import RESERVATION
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from router.call import Generation
+from router.generation import Generation
 from router.prices import PICODOLLARS, Usage
 from router.testing import Running
 

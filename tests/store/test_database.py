@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from router.call import Generation
+from router.generation import Generation
 from router.store import Database, Generations, Migration, StoreError
 from router.store.generations import RESERVATION
 from router.store.schema import CORE

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from router.call import Generation
 from router.errors import BadRequest, Unprocessable
+from router.generation import Generation
 from router.store import Database, Entries, Generations, Keys, StoreError
 from router.store import entries as module
 from router.store.entries import MOST_BOOKED, Booking, Type, Wanted

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.call import Generation
+from router.generation import Generation
 from router.prices import Usage
 from router.store import Database, Generations, until
 from router.store import behind as module

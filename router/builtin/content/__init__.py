@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from ...api import Request, Route
-from ...call import Call, Generation, Sink
+from ...call import Call, Sink
 from ...errors import NotFound, RouterError
+from ...generation import Generation
 from ...hookspecs import hookimpl
 from ...store.content import MIGRATIONS, Content, Contents
 from ...store.errors import StoreError

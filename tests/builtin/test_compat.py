@@ -10,10 +10,11 @@ from router.testing import FakeUpstream, Running, completion, json_answer
 
 Start = Callable[..., Awaitable[Running]]
 ASK = {"model": "fake/m", "messages": [{"role": "user", "content": "hello"}]}
+ANSWER = completion(tokens=(1, 1), reasoning_content="hm")
 
 
 async def started(start: Start, upstream: FakeUpstream, **compat: Any) -> Running:
-    upstream.will(json_answer(completion(reasoning_content="hm")))
+    upstream.will(json_answer(ANSWER))
     providers = {"fake": {"plugin": "openai-compatible", "base_url": upstream.url + "/v1", "api_key": "k"}}
     return await start(providers=providers, compat=CompatSettings(**compat))
 

@@ -202,7 +202,13 @@ async def grant(request: Request, granted_by: str, settings: dict[str, Any], *al
         raise Forbidden("the key of who has allowed this is not valid any more; ask again")
     change: Change = request.change("key.create", "")
     change.actor = granted_by
-    plain, _ = await server.keys.create(change=change, also=also, another=True, **settings)
+    try:
+        plain, _ = await server.keys.create(change=change, also=also, another=True, **settings)
+    except BadRequest as error:
+        if error.param != "workspace_id":
+            raise
+        # Elsewhere it would be outside the budgets that the owner has seen.
+        raise Forbidden("the workspace that this key was to lie in was deleted meanwhile; ask again") from None
     return plain
 
 

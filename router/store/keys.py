@@ -22,6 +22,7 @@ from ..prices import usd
 from .audit import Change, recorded
 from .database import Database
 from .errors import StoreError
+from .schema.managing import NOWHERE
 from .writer import Statement
 
 #: the shortest management key that the environment may bring
@@ -281,10 +282,15 @@ class Keys:
     # --- helpers ---
 
     async def _write(self, identity: Identity, *statements: Statement) -> None:
-        """Write a change of this key, and take all of its secrets into memory as they stand now. Raises Conflict."""
+        """Write a change of this key, and take all of its secrets into memory as they stand now. Raises BadRequest, Conflict."""
         try:
             await self._database.write(*statements)
-        except sqlite3.IntegrityError:
+        except sqlite3.IntegrityError as error:
+            if str(error) == NOWHERE:
+                raise BadRequest(
+                    f"there is no workspace {(identity.workspace_id or '')[:100]!r} any more; GET /workspaces lists what there is",
+                    param="workspace_id",
+                ) from None
             raise Conflict(
                 f"there is a key named {identity.name!r} already; names are unique among live keys"
             ) from None

@@ -99,21 +99,17 @@ class Workspaces:
         self.known(id)
         if id == DEFAULT_WORKSPACE:
             raise Conflict("the default workspace stays")
-        keys = await self._database.one(
-            "SELECT count(*) FROM key WHERE workspace_id = ? AND deleted_unix IS NULL AND replaced_unix IS NULL", (id,)
-        )
-        guardrails = await self._database.one("SELECT count(*) FROM guardrail WHERE workspace_id = ?", (id,))
-        assert keys is not None
-        assert guardrails is not None
-        if keys[0] or guardrails[0]:
-            raise Conflict(
-                f"this workspace still has {keys[0]} keys and {guardrails[0]} guardrails; delete them or move them to another one"
+        try:
+            await self._write(
+                ("DELETE FROM workspace_budget WHERE workspace_id = ?", (id,)),
+                ("DELETE FROM workspace WHERE id = ?", (id,)),
+                change=change,
             )
-        await self._write(
-            ("DELETE FROM workspace_budget WHERE workspace_id = ?", (id,)),
-            ("DELETE FROM workspace WHERE id = ?", (id,)),
-            change=change,
-        )
+        except sqlite3.IntegrityError:
+            keys, guardrails = (await self._database.all(_LIE_THERE, (id, id)))[0]
+            raise Conflict(
+                f"this workspace still has {keys} keys and {guardrails} guardrails; delete them or move them to another one"
+            ) from None
 
     async def set_budget(self, id: str, interval: str, amount: int, include_byok: bool | None, change: Change) -> None:
         """Set the budget of this interval, and whether the list price of calls with clients' own keys counts."""
@@ -162,6 +158,10 @@ _PUT = f"""
 _SET = """
     INSERT INTO workspace_budget (workspace_id, "interval", id, amount, created_unix, updated_unix) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (workspace_id, "interval") DO UPDATE SET amount = excluded.amount, updated_unix = excluded.updated_unix
+"""
+_LIE_THERE = """
+    SELECT (SELECT count(*) FROM key WHERE workspace_id = ? AND deleted_unix IS NULL AND replaced_unix IS NULL),
+        (SELECT count(*) FROM guardrail WHERE workspace_id = ?)
 """
 
 _settings = msgspec.json.Decoder(dict[str, Any]).decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -131,8 +132,6 @@ async def test_a_code_holds_for_ten_minutes(router: Running) -> None:
 
 
 async def test_a_code_is_used_once_however_many_come_at_once(router: Running) -> None:
-    import asyncio
-
     id = await code(router)
 
     async def once() -> int:
@@ -170,6 +169,51 @@ async def test_a_code_of_a_key_that_is_gone_is_worth_nothing(router: Running) ->
     await ask(router, "DELETE", f"/api/v1/keys/{boss['hash']}")
 
     await exchanged(router, status=403, code=made["data"]["id"])
+
+
+async def in_workspace(router: Running) -> tuple[str, str]:
+    """A new workspace, and a code for a key in it."""
+    id = (await ask(router, "POST", "/api/v1/workspaces", {"name": "Lab"}, status=201))["data"]["id"]
+    return id, await code(router, workspace_id=id)
+
+
+async def test_a_code_for_a_workspace_that_is_gone_is_worth_nothing(router: Running) -> None:
+    id, plain = await in_workspace(router)
+    await ask(router, "DELETE", f"/api/v1/workspaces/{id}")
+
+    refused = await exchanged(router, status=403, code=plain)
+
+    assert "the workspace that this key was to lie in was deleted" in refused["error"]["message"]
+    rows = await router.server.database.all(
+        "SELECT used_unix FROM code UNION ALL SELECT 1 FROM key WHERE workspace_id = ?", (id,)
+    )
+    assert rows == [(None,)]
+
+
+async def test_a_code_is_exchanged_or_its_workspace_deleted_whichever_is_first(router: Running) -> None:
+    seen = set()
+    for number in range(8):
+        id, plain = await in_workspace(router)
+        asking = [exchange_status(router, plain), delete_status(router, id)]
+        statuses = await asyncio.gather(*asking[:: 1 if number % 2 else -1])
+        seen.add(tuple(sorted(statuses)))
+        if 409 in statuses:
+            key = (await ask(router, "GET", f"/api/v1/keys?workspace_id={id}"))["data"][0]
+            await ask(router, "DELETE", f"/api/v1/keys/{key['hash']}")
+            await ask(router, "DELETE", f"/api/v1/workspaces/{id}")
+
+    assert seen <= {(200, 409), (200, 403)}
+
+
+async def exchange_status(router: Running, plain: str) -> int:
+    async with router.session.post(router.url + "/v1/auth/keys/exchange", json={"code": plain}) as answer:
+        return answer.status
+
+
+async def delete_status(router: Running, id: str) -> int:
+    bearer = {"Authorization": f"Bearer {router.management}"}
+    async with router.session.delete(f"{router.url}/v1/workspaces/{id}", headers=bearer) as answer:
+        return answer.status
 
 
 async def test_keys_of_one_app_have_names_of_their_own(router: Running) -> None:

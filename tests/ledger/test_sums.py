@@ -23,6 +23,7 @@ from router.store.charges import Charged
 from router.store.entries import Booking, Type
 from router.store.statistics import Statistics
 from router.store.sums import faults
+from router.store.workspaces import Workspace
 from router.testing.clock import StillClock
 
 from .desk import DAY, PRICE, Desk, opened
@@ -114,6 +115,9 @@ class Story:
         if known:
             self.identity = known[0]
         else:
+            for name in WORKSPACES[1:]:
+                workspace = Workspace(id=name, slug=name, name=name, created_unix=0)
+                await desk.server.workspaces.put(workspace, Change(action="workspace.create", target=name))
             await self._another_key(desk, limit_reset="weekly", include_byok_in_limit=True)
 
     def _start(self, desk: Desk, prompt: int, max_tokens: int, *, own: bool) -> None:

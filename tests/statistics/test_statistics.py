@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from router.store.audit import Change
+from router.store.workspaces import Workspace
 from router.testing import Running
 from tests.clients.required import assert_complete
 
@@ -135,6 +137,8 @@ async def test_usage_of_many_groups_has_a_summary_of_all(router: Running, hash: 
 
 
 async def test_activity_of_one_key_model_user_or_workspace(router: Running, hash: str) -> None:
+    workspace = Workspace(id="ws_1", slug="one", name="one", created_unix=0)
+    await router.server.workspaces.put(workspace, Change(action="workspace.create", target="ws_1"))
     _other, identity = await router.server.keys.create("other", workspace_id="ws_1")
     await recorded(router, hash, user="u1")
     await recorded(router, identity.hash, model="acme/n", user="u2")

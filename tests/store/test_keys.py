@@ -13,6 +13,7 @@ import pytest
 from router.call import INFERENCE_SCOPES, MANAGEMENT_SCOPES
 from router.errors import BadRequest, Conflict, NotFound
 from router.store import Database, Keys, StoreError
+from router.store.schema.managing import WORKSPACES
 
 
 @pytest.fixture
@@ -128,6 +129,28 @@ async def test_disabling_deleting_and_changing_hold_at_once(keys: Keys) -> None:
     assert keys.find(plain) is None
     with pytest.raises(NotFound):
         await keys.delete(identity.hash)
+
+
+async def test_a_key_lies_in_a_workspace_that_there_is(keys: Keys) -> None:
+    await keys.create("one", workspace_id="default")
+    for change in (keys.create("two", workspace_id="ws_gone"), keys.update("one", workspace_id="ws_gone")):
+        with pytest.raises(BadRequest, match="no workspace 'ws_gone' any more") as caught:
+            await change
+        assert caught.value.param == "workspace_id"
+    assert [each.workspace_id for each in await keys.list()] == ["default"]
+
+
+async def test_keys_that_lay_nowhere_lie_in_the_default_workspace(keys: Keys, database: Database) -> None:
+    """As the step leaves them: earlier versions could make such keys."""
+    _, identity = await keys.create("one")
+    await database.write(("DROP TRIGGER key_moves_somewhere", ()))
+    await keys.update("one", workspace_id="ws_gone")
+
+    await database.write((WORKSPACES[0], ()))
+    await keys.reload()
+
+    assert (found := keys.get(identity.hash)) is not None
+    assert found.workspace_id is None
 
 
 async def test_a_rotated_key_keeps_all_but_its_secret(keys: Keys) -> None:

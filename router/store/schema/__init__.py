@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from ..migrations import Migration, runs
 from .booking import FIRST, LEDGER, SETTLING
-from .managing import AUDIT, BYOK, CHARGES, CLAIMS, FORGOTTEN, GUARDRAILS, IDEMPOTENCY, KEYS, WEBHOOKS, WEBHOOKS_OF_KEYS
+from .managing import (
+    AUDIT,
+    BYOK,
+    CHARGES,
+    CLAIMS,
+    FORGOTTEN,
+    GUARDRAILS,
+    IDEMPOTENCY,
+    KEYS,
+    WEBHOOKS,
+    WEBHOOKS_OF_KEYS,
+    WORKSPACES,
+)
 
 CORE = [
     Migration("core", number, runs(statements))
     for number, statements in enumerate(
         (
             *(FIRST, AUDIT, KEYS, LEDGER, IDEMPOTENCY, GUARDRAILS, BYOK, WEBHOOKS, CHARGES, FORGOTTEN, CLAIMS),
-            *(WEBHOOKS_OF_KEYS, SETTLING),
+            *(WEBHOOKS_OF_KEYS, SETTLING, WORKSPACES),
         ),
         1,
     )

@@ -289,3 +289,23 @@ WEBHOOKS_OF_KEYS = (
     END
     """,
 )
+
+#: what RAISE says where a key would lie nowhere
+NOWHERE = "there is no such workspace"
+_NOWHERE = f"""
+    WHEN new.workspace_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM workspace WHERE id = new.workspace_id)
+    BEGIN SELECT RAISE(ABORT, '{NOWHERE}'); END
+"""  # noqa: S608 - our own words
+
+#: a key lies in a workspace that there is, and a workspace in which something lies stays, whoever comes first
+WORKSPACES = (
+    "UPDATE key SET workspace_id = NULL WHERE deleted_unix IS NULL AND workspace_id NOT IN (SELECT id FROM workspace)",
+    f"CREATE TRIGGER key_lies_somewhere BEFORE INSERT ON key {_NOWHERE}",
+    f"CREATE TRIGGER key_moves_somewhere BEFORE UPDATE OF workspace_id ON key {_NOWHERE}",
+    """
+    CREATE TRIGGER workspace_is_empty BEFORE DELETE ON workspace
+    WHEN EXISTS (SELECT 1 FROM key WHERE workspace_id = old.id AND deleted_unix IS NULL AND replaced_unix IS NULL)
+        OR EXISTS (SELECT 1 FROM guardrail WHERE workspace_id = old.id)
+    BEGIN SELECT RAISE(ABORT, 'something lies in this workspace'); END
+    """,
+)

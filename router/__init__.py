@@ -5,7 +5,7 @@ The names here are public: plugins import them from `router`. Everything else ma
 
 from __future__ import annotations
 
-from .call import Attempt, Call, Candidate, Credential, Endpoint, Identity, Recalled, Restriction, Sink
+from .call import Attempt, Call, Candidate, Credential, Endpoint, Recalled, Sink
 from .catalogue import load_catalogue
 from .confined import Confined, OutOfBounds
 from .errors import (
@@ -47,6 +47,7 @@ from .events import (
 )
 from .generation import Generation
 from .hookspecs import API, hookimpl
+from .identity import Identity, Restriction
 from .modalities import Embedded, EmbedInput, EmbedRequest, Ranked, Reranked, RerankRequest
 from .model import (
     AnyPart,

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from .call import Identity
+from .identity import Identity
 from .store.generations import Generations, day_of
 
 #: days whose sums are kept one by one; no window is longer

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .call import Call, Identity, Sink, encode_json
+from .call import Call, Sink, encode_json
 from .errors import RouterError, UpstreamUnavailable
+from .identity import Identity
 
 if TYPE_CHECKING:
     from .dialects.base import Dialect

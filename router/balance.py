@@ -10,9 +10,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from .account import Account, Amount
-from .call import Identity
 from .errors import InsufficientCredits
 from .generation import Generation
+from .identity import Identity
 from .prices import usd_text
 from .store.entries import Entries
 from .store.generations import day_of

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from .call import Identity
 from .errors import BadRequest, RateLimited
+from .identity import Identity
 from .store.keys import hash_of
 
 LIFE_S = 600

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from .account import Account, Amount
 from .balance import Layer, byok_of
-from .call import DEFAULT_WORKSPACE, LOCAL_USER, Identity
 from .generation import Generation
+from .identity import DEFAULT_WORKSPACE, LOCAL_USER, Identity
 from .store.generations import day_of
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from .api import Route
-    from .call import Attempt, Call, Candidate, Credential, Endpoint, Identity, Recalled, Restriction, Sink
+    from .call import Attempt, Call, Candidate, Credential, Endpoint, Recalled, Sink
     from .dialects.base import Dialect
     from .generation import Generation
+    from .identity import Identity, Restriction
     from .payments import Payments
     from .provider import Provider, Upstream
     from .server import Server

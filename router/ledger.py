@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from .account import NOTHING, Account, Amount, accounts, resets_at
 from .balance import Balance, Budget, Layer, byok_of
-from .call import Call, Candidate, Identity
+from .call import Call, Candidate
 from .errors import InsufficientCredits, Overloaded
 from .generation import generation_of
+from .identity import Identity
 from .prices import PICODOLLARS, Price, Usage, usd_text
 from .store.generations import day_of
 

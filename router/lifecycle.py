@@ -26,8 +26,8 @@ from .plugins import Plugins, each, resolve
 from .tasks import spawn
 
 if TYPE_CHECKING:
-    from .call import Identity
     from .generation import Generation
+    from .identity import Identity
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from .asking import Asked, ask
 from .attempts import Attempts
 from .builtin import DEFAULT_PLUGINS
 from .builtin.auth import permitted
-from .call import Call, Credential, Endpoint, Identity, switched_on
+from .call import Call, Credential, Endpoint, switched_on
 from .clock import Clock
 from .counting import Counting
 from .devices import Devices
@@ -45,6 +45,7 @@ from .errors import (
 from .fetch import Fetcher
 from .groups import Groups
 from .health import Health
+from .identity import Identity
 from .ledger import Ledger
 from .lifecycle import Lifecycle, recognise
 from .payments import Payments

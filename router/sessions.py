@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from .call import Identity
+from .identity import Identity
 from .store.keys import Keys, hash_of
 
 COOKIE = "router_session"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from router.call import INFERENCE_SCOPES
+from router.identity import INFERENCE_SCOPES
 from router.settings import ResponsesSettings, RetentionSettings
 from router.testing import Running
 from tests.test_routes import ROUTES

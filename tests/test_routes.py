@@ -17,8 +17,8 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from router.app import application
-from router.call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, SCOPES
 from router.errors import BadRequest
+from router.identity import INFERENCE_SCOPES, MANAGEMENT_SCOPES, SCOPES
 from router.server import Server
 from router.settings import Settings
 from router.store.keys import scopes_of

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from router.call import Call, Identity
+from router.call import Call
 from router.dialects.openai_chat import OpenAIChat
 from router.events import ReasoningDelta, Stop, TextDelta, ToolDelta
+from router.identity import Identity
 from router.model import ChatRequest, Message, Reasoning, Text, ToolCall
 from router.settings import Settings
 from router.signatures import KEPT_S, LONGEST_CHARS, Signatures

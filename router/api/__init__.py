@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from msgspec import Struct, field
 
-from ..call import TRACE_HEADERS, Call, Identity, encode_json
+from ..call import TRACE_HEADERS, Call, encode_json
+from ..identity import Identity
 from ..store.audit import Change
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from ..call import Identity
 from ..devices import Device
 from ..errors import BadRequest, Forbidden, Unauthenticated
+from ..identity import Identity
 from ..prices import picodollars
 from ..sessions import COOKIE, LIFE_S, Session
 from . import Request, Route

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from ..call import Identity
 from ..errors import BadRequest, Conflict, Forbidden
+from ..identity import Identity
 from ..prices import picodollars
 from ..store.audit import Change
 from ..store.codes import Code

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ..account import Account
 from ..builtin.limits import Effective, effective
-from ..call import DEFAULT_WORKSPACE, Identity
+from ..identity import DEFAULT_WORKSPACE, Identity
 from ..prices import usd
 from ..settings import LimitSettings
 from ..store.generations import day_of

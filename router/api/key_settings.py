@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from ..call import Identity
 from ..errors import BadRequest
+from ..identity import Identity
 from ..prices import picodollars
 from ..settings import CompatSettings
 from .moments import unix_of

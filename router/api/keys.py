@@ -9,8 +9,8 @@ from msgspec import Meta, Struct, structs
 from ..account import Account, resets_at
 from ..balance import Layer
 from ..builtin.limits import Effective, effective
-from ..call import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import Conflict, Forbidden
+from ..identity import INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..prices import usd
 from ..store.generations import day_of
 from . import Request, Route, shapes

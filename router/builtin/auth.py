@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..call import SCOPES, Call, Identity
+from ..call import Call
 from ..errors import Forbidden, Unauthenticated
 from ..hookspecs import hookimpl
+from ..identity import SCOPES, Identity
 from ..settings import is_loopback
 from ..store.keys import hash_of
 

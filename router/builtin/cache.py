@@ -19,9 +19,10 @@ import msgspec
 from msgspec import Meta, Struct
 from multidict import istr
 
-from ..call import Call, Candidate, Identity, Recalled, Restriction, Sink
+from ..call import Call, Candidate, Recalled, Sink
 from ..errors import BadRequest, RouterError
 from ..hookspecs import hookimpl
+from ..identity import Identity, Restriction
 from ..tasks import spawn
 
 if TYPE_CHECKING:

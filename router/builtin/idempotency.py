@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
-from ..call import Call, Identity, Outcome, Sink
+from ..call import Call, Outcome, Sink
 from ..errors import Conflict, RouterError, Unprocessable
 from ..hookspecs import hookimpl
+from ..identity import Identity
 from ..store.idempotency import KEPT_S, fingerprint_of, key_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..call import Call, Identity
+from ..call import Call
 from ..errors import RateLimited
 from ..hookspecs import hookimpl
+from ..identity import Identity
 from ..settings import LimitSettings
 from ..store.generations import SECONDS_A_DAY, day_of
 from ..windows import Window

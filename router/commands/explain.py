@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Raw
 
 from ..builtin.explain.endpoints import DEFAULT, split
-from ..call import Call, Identity, Sink
+from ..call import Call, Sink
 from ..errors import RouterError
+from ..identity import Identity
 from ..server import Server
 from ..settings import Settings
 from . import options

@@ -15,7 +15,7 @@ from msgspec import to_builtins
 from ..account import Account, accounts
 from ..api.key import Key, key_of
 from ..api.moments import unix_of
-from ..call import Identity
+from ..identity import Identity
 from ..logs import escaped
 from ..prices import PICODOLLARS, usd_text
 from ..settings import Settings

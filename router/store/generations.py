@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
-from ..call import Identity
 from ..generation import Generation
+from ..identity import Identity
 from .database import Database
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ..call import DEFAULT_WORKSPACE, INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..errors import BadRequest, Conflict, NotFound
+from ..identity import DEFAULT_WORKSPACE, INFERENCE_SCOPES, MANAGEMENT_SCOPES, Identity
 from ..prices import usd
 from .audit import Change, recorded
 from .database import Database

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from ..call import DEFAULT_WORKSPACE
 from ..errors import Conflict, NotFound
+from ..identity import DEFAULT_WORKSPACE
 from .audit import Change, recorded
 from .database import Database
 from .writer import Statement

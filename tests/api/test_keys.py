@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.call import MANAGEMENT_SCOPES
+from router.identity import MANAGEMENT_SCOPES
 from router.testing import Running
 from tests.clients.required import assert_complete
 

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.call import Call, Identity, Sink
+from router.call import Call, Sink
 from router.errors import RouterError
+from router.identity import Identity
 from router.settings import EndpointSettings, ModelSettings, PriceSettings, RoutingSettings
 from router.testing import Running
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from router.account import Amount
-from router.call import Identity
 from router.errors import Forbidden, InsufficientCredits
 from router.generation import Generation
+from router.identity import Identity
 from router.prices import PICODOLLARS, Price, Usage
 from router.store import Database, Entries
 from router.store.entries import Booking

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.builtin.limits import WINDOW_S
-from router.call import Call, Identity
+from router.call import Call
 from router.errors import RateLimited, UpstreamUnavailable
+from router.identity import Identity
 from router.ledger import UNLIMITED
 from router.prices import Usage
 from router.windows import Window

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.call import Call, Identity
+from router.call import Call
 from router.errors import InsufficientCredits, UpstreamUnavailable
+from router.identity import Identity
 from router.prices import Usage
 from router.store.audit import Change
 from router.store.charges import Charged

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from router.call import Identity
 from router.cli import main
 from router.generation import Generation
+from router.identity import Identity
 from router.prices import PICODOLLARS, Usage
 from router.settings import EndpointSettings, ModelSettings, PriceOverrideSettings, PriceSettings, Settings
 from router.store import traffic

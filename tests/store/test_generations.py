@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from router.call import Identity
 from router.generation import Generation
+from router.identity import Identity
 from router.prices import Usage
 from router.store import Database, Entries, Generations, Keys
 from router.store.generations import OF_UPSTREAM, Spent, day_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from router.call import INFERENCE_SCOPES, MANAGEMENT_SCOPES
 from router.errors import BadRequest, Conflict, NotFound
+from router.identity import INFERENCE_SCOPES, MANAGEMENT_SCOPES
 from router.store import Database, Keys, StoreError
 from router.store.schema.managing import WORKSPACES
 

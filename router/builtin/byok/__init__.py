@@ -12,9 +12,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ...api import Route
-from ...call import DEFAULT_WORKSPACE, Call, Credential, Endpoint
+from ...call import Call, Credential, Endpoint
 from ...errors import NotImplementedHere
 from ...hookspecs import hookimpl
+from ...identity import DEFAULT_WORKSPACE
 from ...store.byok import ByokKey, ByokKeys
 from .routes import routes
 from .vault import Locked, Vault, available

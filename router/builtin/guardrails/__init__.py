@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...api import Route
-from ...call import Call, Identity, Restriction
+from ...call import Call
 from ...dialects.openai_media import split
 from ...hookspecs import Filter, Rewrite, Transform, hookimpl
+from ...identity import Identity, Restriction
 from ..responses.rows import OWN
 from .added import Added
 from .answers import Answer

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ...account import Account, Amount
 from ...balance import Layer
-from ...call import DEFAULT_WORKSPACE, LOCAL_USER, Endpoint, Identity, Restriction
+from ...call import Endpoint
 from ...generation import Generation
+from ...identity import DEFAULT_WORKSPACE, LOCAL_USER, Identity, Restriction
 from ...prices import Price
 from ...store.guardrails import DEFAULT_PREFIX, Guardrail
 from ..workspaces.budgets import exceeded, layers_of, refuse

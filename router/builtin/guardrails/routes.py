@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 from ...api import Handler, Request, Route
 from ...api.moments import moment
 from ...api.typed import given
-from ...call import DEFAULT_WORKSPACE
 from ...errors import BadRequest, NotFound
+from ...identity import DEFAULT_WORKSPACE
 from ...store.guardrails import DEFAULT_PREFIX, Guardrail, Held, Joined, Rules, new_id
 from .forms import GuardrailSettings, NewGuardrail, Shown, rules_of, shown
 

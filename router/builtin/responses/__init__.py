@@ -20,12 +20,13 @@ import msgspec
 from msgspec import Raw
 
 from ...api import Route
-from ...call import Call, Identity, Sink
+from ...call import Call, Sink
 from ...dialects.openai_responses.history import again, given, listed, response_of
 from ...dialects.openai_responses.peek import Kept, Peeked, stateless
 from ...dialects.openai_responses.response import response_id
 from ...errors import BadRequest, PayloadTooLarge, RouterError
 from ...hookspecs import hookimpl
+from ...identity import Identity
 from ...store.errors import StoreError
 from ...store.migrations import Migration
 from ...store.responses import MIGRATIONS

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ...call import Call, Identity
+from ...call import Call
 from ...dialects.openai_responses.history import listed
 from ...dialects.openai_responses.peek import Kept, Peeked
 from ...dialects.openai_responses.response import failed, response_object
 from ...errors import RouterError
+from ...identity import Identity
 from ...store.responses import KeptResponse
 
 #: under this name in `call.state`: the items of the request itself, where others were put in front of them

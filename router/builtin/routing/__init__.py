@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ...availability import availability
-from ...call import Attempt, Call, Candidate, Endpoint, Identity, Preferences
+from ...call import Attempt, Call, Candidate, Endpoint, Preferences
 from ...errors import BadRequest, UpstreamUnauthorized
 from ...hookspecs import hookimpl
+from ...identity import Identity
 from ...planning import AUTO, Named
 from .fitness import NO_PREFERENCES, fits, forced_provider, listed, names, suitable
 from .opinions import ask_another

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ...call import Call, Credential, Endpoint, Head, Identity
+from ...call import Call, Credential, Endpoint, Head
 from ...clock import Clock
 from ...dialects.base import Dialect
 from ...errors import RouterError
 from ...health import Health
+from ...identity import Identity
 from ...planning import Table
 from ...prices import Price
 from ...settings import Settings

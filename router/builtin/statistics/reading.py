@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, field
 
 from ...api import Request
-from ...call import DEFAULT_WORKSPACE
 from ...errors import BadRequest
+from ...identity import DEFAULT_WORKSPACE
 from ...store.statistics import Found, Statistics, TooMuch
 from ...store.until import SUMS
 from ...store.wanted import WHOLE, Kind, Rank, Sums, Wanted

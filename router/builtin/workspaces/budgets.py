@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from ...account import Account, Amount, resets_at
 from ...balance import Layer
-from ...call import Identity
 from ...errors import Forbidden
 from ...generation import Generation
+from ...identity import Identity
 from ...prices import usd_text
 from ...store.generations import day_of
 from ...store.guardrails import INTERVALS

@@ -14,8 +14,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ...api import Handler, Request, Route
 from ...api.moments import moment
 from ...api.typed import given
-from ...call import LOCAL_USER
 from ...errors import BadRequest, Conflict, NotFound
+from ...identity import LOCAL_USER
 from ...prices import picodollars, usd
 from ...store.guardrails import DEFAULT_PREFIX, INTERVALS
 from ...store.workspaces import Amount, Workspace, new_id

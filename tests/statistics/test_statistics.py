@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from router.store import statistics as statistics_store
 from router.store.audit import Change
 from router.store.workspaces import Workspace
 from router.testing import Running
@@ -315,6 +316,35 @@ async def test_filters_hold_what_they_say(router: Running, hash: str) -> None:
     assert await models([{"field": "user", "operator": "not_in", "value": ["u1"]}]) == {"a/3"}
     assert await models({"model": "a/3", "api_key": hash}) == {"a/3"}
     assert await models({"model": ["a/1"], "api_key": "0" * 64}) == set()
+
+
+@pytest.mark.parametrize("operator", ["neq", "not_in"])
+@pytest.mark.parametrize("field", ["user", "app", "tag"])
+async def test_of_too_many_calls_none_are_left_out_by_a_word_unless_less_is_asked_for(
+    router: Running, hash: str, monkeypatch: pytest.MonkeyPatch, field: str, operator: str
+) -> None:
+    """The whole would take too long; what the message says instead is answered."""
+    monkeypatch.setattr(statistics_store, "MOST_SCANNED", 4)
+    for day in range(3):
+        for word in ("one", "two", "three"):
+            await recorded(router, hash, days_ago=day, user=word, app_title=word, tags=[word])
+    value = "one" if operator == "neq" else ["one"]
+    body = {
+        "metrics": ["requests"],
+        "dimensions": ["model"],
+        "filters": [{"field": field, "operator": operator, "value": value}],
+    }
+
+    error = (await ask(router, "/api/v1/analytics/query", body=body, status=400))["error"]
+    by_day = (await ask(router, "/api/v1/analytics/query", body=body | {"granularity": "day"}))["data"]
+    today = (await ask(router, "/api/v1/analytics/query", body=body | {"start": date(0)}))["data"]
+
+    assert (error["code"], error["param"]) == ("invalid_request", "filters")
+    assert error["message"] == (
+        f"there are too many calls to leave some out by their {field}; ask by day (granularity), or for a shorter time"
+    )
+    assert picked(by_day, "timestamp", "requests")[-1:] == [(f"{date(0)}T00:00:00.000Z", 2)]
+    assert picked(today, "requests") == [(2,)]
 
 
 async def test_the_form_of_openrouter_is_answered_in_its_form(router: Running, hash: str) -> None:

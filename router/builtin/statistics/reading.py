@@ -76,7 +76,7 @@ class Reading:
             found = await self.store.find(self._wanted(query, kind, hashes, columns))
         except TooMuch:
             raise BadRequest(
-                f"there are too many calls to leave out a {kind} of them all; ask for days (granularity), or for fewer of them",
+                f"there are too many calls to leave some out by their {kind}; ask by day (granularity), or for a shorter time",
                 param="filters",
             ) from None
         names = [*(["hour"] if query.granularity else []), *query.by]

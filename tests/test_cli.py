@@ -142,10 +142,7 @@ class Served:
 
     def wait_for(self, path: str, key: str, status: int) -> None:
         """Wait until an answer has this status; a change in the file is noticed within half a second."""
-        deadline = time.monotonic() + 5
-        while (found := self.ask(path, key)[0]) != status:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
+        assert within(5, lambda: self.ask(path, key)[0] == status)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Exit code, and what it printed since."""
@@ -429,10 +426,7 @@ def test_credits_granted_while_the_server_runs_hold_at_once(serve: Serve, progra
 
     program("credits", "grant", "7")
 
-    deadline = time.monotonic() + 15
-    while (told := served.ask("/v1/credits", boss)[1]["data"])["credits"] != 7:
-        assert time.monotonic() < deadline, told
-        time.sleep(0.1)
+    assert within(15, lambda: served.ask("/v1/credits", boss)[1]["data"]["credits"] == 7)
     assert "the sums of the ledger agree" in program("db", "check").stdout
 
 

@@ -15,6 +15,7 @@ from .recordings import Recording, read_recordings, write_recording
 from .replaying import ReplayingUpstream
 from .running import Running, running
 from .upstream import Asked, FakeUpstream, completion, json_answer, sse_answer
+from .waiting import until
 
 if TYPE_CHECKING:
     from .conformance import ProviderConformance
@@ -32,6 +33,7 @@ __all__ = [
     "read_recordings",
     "running",
     "sse_answer",
+    "until",
     "write_recording",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from router.settings import ResponsesSettings, RetentionSettings
 from router.store import Database
 from router.store.keys import Keys
 from router.tasks import spawn
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, json_answer, until
 from tests.builtin.test_compat import ANSWER
 
 from .browser import browsing
@@ -112,9 +111,11 @@ async def test_what_still_runs_for_a_key_that_goes_leaves_nothing(start: Start, 
     await ask(router, "DELETE", f"/api/v1/keys/{new['hash']}")
 
     path = f"/api/v1/generation?id={answer.headers['X-Generation-Id']}"
-    async with asyncio.timeout(20):
-        while (await router.get(path, key=router.management)).status == 404:  # noqa: ASYNC110 - it says nothing
-            await asyncio.sleep(0.02)
+
+    async def known() -> bool:
+        return (await router.get(path, key=router.management)).status != 404
+
+    await until(known)
 
     assert (await ask(router, "GET", path))["data"]["cancelled"]
     assert not any((await held(router, new["data"])).values())
@@ -139,9 +140,7 @@ async def test_answers_under_idempotency_keys_go_too(
     late = spawn(
         "late", router.post("/v1/chat/completions", body, key=new["key"], headers={"Idempotency-Key": "second"})
     )
-    async with asyncio.timeout(20):
-        while len(upstream.asked) < 2:  # noqa: ASYNC110 - it happens in the server
-            await asyncio.sleep(0.01)
+    await until(lambda: len(upstream.asked) == 2)
     assert len(plugins[0].shelf) == 1
     await ask(router, "DELETE", f"/api/v1/keys/{new['hash']}")
 
@@ -174,8 +173,6 @@ async def test_plugins_are_told_of_what_another_process_deletes(start: Start) ->
     new = await made(router)
     async with await Database.open(router.server.database.path) as other:
         await Keys(other).delete(new["hash"])
-        async with asyncio.timeout(20):
-            while not mine.gone:  # noqa: ASYNC110 - it happens in another connection
-                await asyncio.sleep(0.02)
+        await until(lambda: mine.gone)
 
     assert mine.gone == [new["hash"]]

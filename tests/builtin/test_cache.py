@@ -16,7 +16,7 @@ from router.builtin import DEFAULT_PLUGINS, cache
 from router.builtin.cache import OVERHEAD_BYTES, Cache, Kept, Shelf
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, PluginSettings, PriceSettings, Settings
 from router.tables import SettingsError
-from router.testing import FakeUpstream, Running, StillClock, json_answer, running, sse_answer
+from router.testing import FakeUpstream, Running, StillClock, json_answer, running, sse_answer, until
 
 from .test_compat import ANSWER
 
@@ -357,9 +357,7 @@ async def test_sweeping_goes_on_while_the_server_runs(
     router = await begin()
     await router.post(CHAT, ASK, headers={**ON, "X-OpenRouter-Cache-TTL": "1"})
 
-    async with asyncio.timeout(10):
-        while len(made[0].shelf):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.05)
+    await until(lambda: not len(made[0].shelf))
 
 
 async def test_a_cache_without_room_keeps_nothing(begin: Begin) -> None:

@@ -21,7 +21,7 @@ from router.settings import ResponsesSettings, Settings
 from router.store.errors import StoreError
 from router.store.seal import Seal
 from router.tasks import spawn
-from router.testing import FakeUpstream, Running, json_answer, running, sse_answer
+from router.testing import FakeUpstream, Running, json_answer, running, sse_answer, until
 
 from .test_compat import ANSWER
 
@@ -37,12 +37,6 @@ FRAMES = [
     ),
     b"data: [DONE]\n\n",
 ]
-
-
-async def asked(upstream: FakeUpstream) -> None:
-    async with asyncio.timeout(10):
-        while not upstream.asked:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def replayed(answer: ClientResponse) -> bool:
@@ -114,7 +108,7 @@ async def test_a_path_is_a_part_of_the_request(router: Running, upstream: FakeUp
 async def test_while_the_first_one_runs_the_second_is_told_so(router: Running, upstream: FakeUpstream) -> None:
     upstream.will(json_answer(ANSWER, delay_s=1.0))
     first = spawn("first", router.post(CHAT, ASK, headers=KEY))
-    await asked(upstream)
+    await until(lambda: upstream.asked)
 
     status, message = await code(await router.post(CHAT, ASK, headers=KEY))
 
@@ -137,13 +131,15 @@ async def test_what_fails_may_be_tried_again(router: Running, upstream: FakeUpst
 async def test_a_client_that_leaves_frees_its_key(router: Running, upstream: FakeUpstream) -> None:
     upstream.will(json_answer(ANSWER, delay_s=30), json_answer(ANSWER))
     first = spawn("first", router.post(CHAT, ASK, headers=KEY))
-    await asked(upstream)
+    await until(lambda: upstream.asked)
     first.cancel()
     await asyncio.wait_for(upstream.gone.wait(), 10)
 
-    async with asyncio.timeout(10):
-        while (answer := await router.post(CHAT, ASK, headers=KEY)).status == 409:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    async def another() -> ClientResponse | None:
+        told = await router.post(CHAT, ASK, headers=KEY)
+        return None if told.status == 409 else told
+
+    answer = await until(another)
 
     assert answer.status == 200
     assert not replayed(answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from router import Call, hookimpl
 from router.builtin.responses import KEPT_S
 from router.settings import PluginSettings, ResponsesSettings, ServerSettings, Settings
 from router.store.responses import Responses
-from router.testing import FakeUpstream, Running, json_answer, running
+from router.testing import FakeUpstream, Running, json_answer, running, until
 
 Start = Callable[..., Awaitable[Running]]
 KEEPING = ResponsesSettings(store=True)
@@ -25,12 +24,13 @@ PATIENCE_S = 20.0
 
 async def ended(router: Running, id: str, key: str | None = None) -> dict[str, Any]:
     """The response, when it has ended."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            found: dict[str, Any] = await (await router.get(f"/v1/responses/{id}", key=key)).json()
-            if found["status"] not in ("queued", "in_progress"):
-                return found
-            await asyncio.sleep(0.02)
+
+    async def found() -> dict[str, Any] | None:
+        told: dict[str, Any] = await (await router.get(f"/v1/responses/{id}", key=key)).json()
+        return None if told["status"] in ("queued", "in_progress") else told
+
+    response: dict[str, Any] = await until(found)
+    return response
 
 
 async def rows(router: Running) -> list[tuple[Any, ...]]:
@@ -162,11 +162,7 @@ async def test_a_cancelled_run_is_booked_as_cancelled(start: Start, upstream: Fa
 
     made = await (await router.post("/v1/responses", {"model": "fake/m", "input": "x", "background": True})).json()
     cancelled = await (await router.post(f"/v1/responses/{made['id']}/cancel", {})).json()
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            if booked := await rows(router):
-                break
-            await asyncio.sleep(0.02)
+    booked = await until(lambda: rows(router))
 
     assert cancelled["status"] == "cancelled"
     assert [status for _, status in booked] == ["cancelled"]

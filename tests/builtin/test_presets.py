@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from router.settings import EndpointSettings, ModelSettings, PluginSettings, Set
 from router.store.audit import Change
 from router.store.database import Database
 from router.store.presets import MIGRATIONS, Presets
-from router.testing import FakeUpstream, Running, completion, json_answer, running
+from router.testing import FakeUpstream, Running, completion, json_answer, running, until
 from tests.clients.required import assert_complete
 
 Start = Callable[..., Awaitable[Running]]
@@ -183,10 +182,11 @@ async def test_what_another_process_changes_is_in_force(router: Running, upstrea
         version.version.given = {"model": "fake/changed"}
         await presets.add("brief", version.version, Change(action="preset.version", target="brief"))
 
-    async with asyncio.timeout(20):
-        while not upstream.asked or upstream.asked[-1].body["model"] != "changed":
-            await router.post("/v1/chat/completions", {"model": "@preset/brief", "messages": HELLO})
-            await asyncio.sleep(0.05)
+    async def changed() -> bool:
+        await router.post("/v1/chat/completions", {"model": "@preset/brief", "messages": HELLO})
+        return upstream.asked[-1].body["model"] == "changed"
+
+    await until(changed)
     assert made["designated_version"]["version"] == 1
 
 

@@ -16,7 +16,7 @@ from router.builtin import DEFAULT_PLUGINS, webhooks
 from router.builtin.webhooks.delivery import signature
 from router.settings import EndpointSettings, FetchSettings, ModelSettings, PriceSettings
 from router.store.audit import Change
-from router.testing import FakeUpstream, Running, json_answer
+from router.testing import FakeUpstream, Running, json_answer, until
 
 from .test_compat import ANSWER
 
@@ -72,12 +72,6 @@ async def endpoint(router: Running, receiver: FakeUpstream, **settings: Any) -> 
     assert answer.status == 201, await answer.text()
     told = await answer.json()
     return told["data"]["id"], told["secret"]
-
-
-async def until(done: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not done():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 def heard(receiver: FakeUpstream) -> list[tuple[str, Any]]:

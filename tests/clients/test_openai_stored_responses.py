@@ -9,7 +9,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,14 +99,17 @@ def other_key(served: Served) -> str:
         check=True,
     )
     key = told.stdout.split()[0]
-    deadline = time.monotonic() + PATIENCE_S
     with openai.OpenAI(base_url=f"{served.url}/v1", api_key=key, max_retries=0) as other:
-        while time.monotonic() < deadline:
-            with contextlib.suppress(openai.AuthenticationError):
-                other.models.list()
-                break
-            time.sleep(0.1)
+        assert within(PATIENCE_S, lambda: known(other))
     return key
+
+
+def known(client: openai.OpenAI) -> bool:
+    try:
+        client.models.list()
+    except openai.AuthenticationError:
+        return False
+    return True
 
 
 async def restarted(folder: Path, key: str, *ids: str) -> list[Any]:
@@ -125,11 +127,8 @@ async def restarted(folder: Path, key: str, *ids: str) -> list[Any]:
 
 def until(client: openai.OpenAI, id: str, *statuses: str) -> Any:
     """The response, when its status is one of these."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := client.responses.retrieve(id)).status not in statuses:
-        assert time.monotonic() < deadline, f"it is still {found.status}"
-        time.sleep(0.05)
-    return found
+    assert within(PATIENCE_S, lambda: client.responses.retrieve(id).status in statuses)
+    return client.responses.retrieve(id)
 
 
 # --- kept ------------------------------------------------------------------------------------------------------------
@@ -324,8 +323,7 @@ def test_cancelling_closes_the_upstream(client: openai.OpenAI, upstream: FakeUps
     upstream.will(json_answer(family.body(HELLO), delay_s=60))
 
     made = client.responses.create(model=family.model, input="Hello", background=True)
-    while not upstream.asked:
-        time.sleep(0.02)
+    assert within(PATIENCE_S, lambda: bool(upstream.asked))
     cancelled = client.responses.cancel(made.id)
 
     assert (cancelled.id, cancelled.status) == (made.id, "cancelled")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from router.testing import until
 
 COLUMNS = (
     *("id", "request_id", "status", "http_status", "error_code", "streamed", "finish_reason", "provider"),
@@ -70,7 +70,7 @@ class Books:
 
     async def come(self, count: int, seconds: float = 1.0) -> list[Row]:
         """Wait for this many rows."""
-        await eventually(lambda: len(self.rows()) >= count, seconds)
+        await until(lambda: len(self.rows()) >= count, seconds)
         rows = self.rows()
         assert len(rows) == count
         return rows
@@ -79,10 +79,3 @@ class Books:
         """What a query finds."""
         with closing(sqlite3.connect(self._path, timeout=5)) as connection:
             return connection.execute(query).fetchall()
-
-
-async def eventually(condition: Callable[[], object], seconds: float = 1.0) -> None:
-    """Wait until something is true, at most this long."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.005)

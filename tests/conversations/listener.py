@@ -9,7 +9,7 @@ import random
 
 from aiohttp import ClientSession, web
 
-from router.testing import FakeUpstream
+from router.testing import FakeUpstream, until
 
 from .books import Books, Row
 from .program import Program
@@ -61,9 +61,7 @@ class Listener:
 
     async def hear_all(self, books: Books) -> None:
         """Wait until nothing is left to be told; then everything was."""
-        async with asyncio.timeout(600):
-            while books.all("SELECT 1 FROM webhook_event LIMIT 1"):  # noqa: ASYNC110 - another process does it
-                await asyncio.sleep(0.05)
+        await until(lambda: not books.all("SELECT 1 FROM webhook_event LIMIT 1"), 600)
         rows = books.rows()
         self.compare(rows)
         assert self.heard.keys() == {row.id for row in rows}

@@ -16,9 +16,10 @@ from aiohttp import web
 
 from router import Call, hookimpl
 from router.tasks import spawn
+from router.testing import until
 from router.testing.upstream import Handler
 
-from .books import Row, eventually
+from .books import Row
 from .lanes import CUT, FOREVER, INPUT, LANES, OUTPUT, RELAYED, TEXT, TRANSLATED, WORDS, Lane, sends, silent
 from .stage import COMPLETION, PROMPT, Stage, stage
 from .talk import Talk, talk
@@ -69,7 +70,7 @@ async def stays(conversation: Talk, play: Stage) -> None:
 
 async def leaves_before(conversation: Talk, play: Stage) -> None:
     """When the last upstream has been asked; a moment later the reservation is on disk."""
-    await eventually(lambda: play.upstreams[-1].asked)
+    await until(lambda: play.upstreams[-1].asked, 1)
     await asyncio.sleep(0.15)
     conversation.leave()
 
@@ -187,7 +188,7 @@ async def test_exactly_once(tmp_path: Path, lane: Lane, stream: bool, case: Case
             if conversation.whole and case.status == "ok":
                 assert_booked(play.books.rows(), conversation)
             elif case.left:
-                await eventually(lambda: play.upstreams[-1].left)
+                await until(lambda: play.upstreams[-1].left, 1)
             row = (await play.books.come(1))[0]
 
             assert_heard(conversation, case, stream)
@@ -334,7 +335,7 @@ async def test_text_of_an_attempt_that_failed_is_not_charged_to_a_client_that_le
 async def test_a_client_that_leaves_between_two_attempts_pays_nothing(tmp_path: Path, lane: Lane) -> None:
     async with stage(tmp_path, lane, [lane.fails(500)]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
-            await eventually(lambda: play.upstreams[0].finished)
+            await until(lambda: play.upstreams[0].finished, 1)
             await asyncio.sleep(0.05)
             conversation.leave()
         row = (await play.books.come(1))[0]
@@ -379,10 +380,10 @@ async def test_a_client_that_leaves_two_choices_leaves_both(tmp_path: Path) -> N
     async with stage(tmp_path, TRANSLATED, [TRANSLATED.breaks(FOREVER, stream=True)]) as play:
         async with talk(play.router.url, play.router.key, {"stream": True, "n": 2}) as conversation:
             await conversation.head()
-            await eventually(lambda: play.asked == [2])
+            await until(lambda: play.asked == [2], 1)
             await conversation.until(WORDS[1].encode(), times=2)
             conversation.leave()
-            await eventually(lambda: play.left == 2)
+            await until(lambda: play.left == 2, 1)
         row = (await play.books.come(1))[0]
 
         assert (row.status, row.estimated) == ("cancelled", True)
@@ -396,7 +397,7 @@ async def test_the_time_for_the_whole_call(tmp_path: Path, lane: Lane) -> None:
         play.router.server.settings.timeouts.total_seconds = 0.3
         async with talk(play.router.url, play.router.key, {"stream": True}) as conversation:
             await conversation.end()
-        await eventually(lambda: play.left)
+        await until(lambda: play.left, 1)
         row = (await play.books.come(1))[0]
 
         assert (conversation.status, conversation.json["error"]["code"]) == (504, "upstream_timeout")
@@ -438,7 +439,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
 
     async with stage(tmp_path, RELAYED, [both_ways]) as play:
         heard = dict(await asyncio.gather(*(one(play, number) for number in range(60))))
-        await eventually(lambda: not play.held and not play.router.server.lifecycle.running)
+        await until(lambda: not play.held and not play.router.server.lifecycle.running, 1)
         rows = {row.trace_id: row for row in play.books.rows()}
 
         assert len(rows) == len(play.books.rows())
@@ -462,7 +463,7 @@ async def test_a_storm_leaves_nothing_behind(tmp_path: Path) -> None:
 
     async def storm(play: Stage) -> tuple[int, int]:
         await asyncio.gather(*(one(play, number) for number in range(48)))
-        await eventually(lambda: not play.held and not play.router.server.lifecycle.running)
+        await until(lambda: not play.held and not play.router.server.lifecycle.running, 1)
         await asyncio.sleep(0.6)  # connections to upstreams may wait half a second for the end of an answer
         return len(asyncio.all_tasks()), len(os.listdir("/dev/fd"))
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from router.settings import RoutingSettings
 from router.tasks import spawn
+from router.testing import until
 from router.testing.upstream import Handler
 
 from .lanes import RELAYED, TEXT, TRANSLATED, WORDS, Lane, sends, silent
@@ -162,7 +163,7 @@ async def test_a_half_open_circuit_lets_one_call_through(tmp_path: Path, stream:
 
         pause_over(play)
         first = spawn("the probe", ask(play, stream=stream))
-        await asked_so_often(play, 4)
+        await until(lambda: play.asked[0] >= 4)
         others = await asyncio.gather(*(ask(play, stream=stream) for _ in range(5)))
         assert [each.headers["x-router-provider"] for each in others] == ["p1"] * 5
         assert not first.done()
@@ -193,7 +194,7 @@ async def test_clients_that_leave_and_requests_that_are_wrong_say_nothing_about_
             play.upstreams[0].gone.clear()
             asked = play.asked[0]
             async with talk(play.router.url, play.router.key) as conversation:
-                await asked_so_often(play, asked + 1)
+                await until(lambda: play.asked[0] > asked)  # noqa: B023 - used at once
                 conversation.leave()
             await asyncio.wait_for(play.upstreams[0].gone.wait(), 10)
 
@@ -236,7 +237,7 @@ async def test_a_sick_provider_never_slows_another(tmp_path: Path) -> None:
     ) as play:
         before = await seconds(play, "test/well")
         waiting = [spawn("a caller who waits", ask(play, model="test/sick")) for _ in range(CROWD)]
-        await asked_so_often(play, pools["max_connections"])
+        await until(lambda: play.asked[0] >= pools["max_connections"])
         during = await seconds(play, "test/well")
         hanging = [not each.done() for each in waiting]
         for each in waiting:
@@ -262,12 +263,6 @@ async def test_a_full_pool_is_left_for_the_next_endpoint(tmp_path: Path) -> None
 
         assert [each.text for each in told] == [TEXT] * 4
         assert play.asked[1] == 4
-
-
-async def asked_so_often(play: Stage, times: int) -> None:
-    """Wait until the first upstream has got so many requests."""
-    while play.asked[0] < times:  # noqa: ASYNC110 - an upstream has no event for it
-        await asyncio.sleep(0.01)
 
 
 async def seconds(play: Stage, model: str, calls: int = 15) -> float:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import shutil
@@ -22,7 +21,7 @@ from router.builtin import DEFAULT_PLUGINS, webhooks
 from router.server import Server
 from router.serving import listening
 from router.settings import FetchSettings, PluginSettings, Settings
-from router.testing import FakeUpstream, json_answer, running
+from router.testing import FakeUpstream, json_answer, running, until
 
 from .changes import SECRET
 from .lanes import RELAYED
@@ -170,9 +169,7 @@ async def test_a_call_is_told_wherever_a_kill_cuts_it_off(
         return plugin
 
     async def told(generations: int) -> None:
-        async with asyncio.timeout(20):
-            while len({data["id"] for _, data in heard()}) < generations:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len({data["id"] for _, data in heard()}) >= generations)
 
     monkeypatch.setitem(DEFAULT_PLUGINS, "webhooks", quick)
     async with FakeUpstream().listening() as receiver:
@@ -189,9 +186,7 @@ async def test_a_call_is_told_wherever_a_kill_cuts_it_off(
                     "/v1/chat/completions", {"model": "test/m", "messages": [{"role": "user", "content": "hi"}]}
                 )
                 await told(1)
-                async with asyncio.timeout(20):
-                    while len(copies) < 3:  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
+                await until(lambda: len(copies) >= 3)
         (event,) = heard()
 
         for folder, _ in copies:

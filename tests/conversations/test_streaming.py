@@ -13,9 +13,8 @@ import pytest
 from aiohttp import web
 
 from router.settings import CompatSettings, StreamSettings
-from router.testing import FakeUpstream
+from router.testing import FakeUpstream, until
 
-from .books import eventually
 from .lanes import CUT, INPUT, LANES, OUTPUT, RELAYED, TEXT, WORDS, Lane, sends
 from .program import Program
 from .stage import stage
@@ -188,7 +187,7 @@ async def test_the_connection_to_the_upstream_is_used_again(tmp_path: Path, lane
         for count in range(1, 4):
             async with talk(play.router.url, play.router.key, STREAM) as conversation:
                 await conversation.end()
-            await eventually(lambda: play.upstreams[0].finished == count)  # noqa: B023 - used at once
+            await until(lambda: play.upstreams[0].finished == count, 1)  # noqa: B023 - used at once
             await asyncio.sleep(0.02)
 
         assert len(connections) == 1
@@ -384,7 +383,7 @@ async def test_a_reader_that_stalls_stalls_the_upstream_and_is_dropped(tmp_path:
             assert not play.left
             assert filled < 20_000_000
 
-            await eventually(lambda: play.left, 3)
+            await until(lambda: play.left, 3)
             row = (await play.books.come(1))[0]
             with pytest.raises(Broken):
                 await conversation.end()
@@ -420,7 +419,7 @@ async def test_a_reader_of_a_large_plain_answer_is_dropped_too(tmp_path: Path) -
         talk(play.router.url, play.router.key, receive_buffer=4096) as conversation,
     ):
         await conversation.head()
-        await eventually(lambda: play.router.server.lifecycle.running == 0, 3)
+        await until(lambda: play.router.server.lifecycle.running == 0, 3)
         with pytest.raises(Broken):
             await conversation.end()
 
@@ -496,7 +495,7 @@ async def test_what_does_not_finish_is_told_why_it_ends(
         ):
             await begun.head()
             await begun.until(WORDS[0].encode())
-            await eventually(lambda: len(upstream.asked) == 2)
+            await until(lambda: len(upstream.asked) == 2, 1)
             told = time.monotonic()
             for _ in range(signals):
                 program.signal(signal.SIGTERM)

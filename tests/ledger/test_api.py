@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -15,7 +14,7 @@ from router.settings import EndpointSettings, LimitSettings, ModelSettings, Pric
 from router.store import generations
 from router.store.entries import Booking
 from router.tasks import spawn
-from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer, until
 
 Start = Callable[..., Awaitable[Running]]
 ASK: dict[str, Any] = {"model": "acme/m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
@@ -197,9 +196,7 @@ async def test_who_asks_for_a_record_does_not_wait_for_a_disk_that_is_in_trouble
     async with aiosqlite.connect(router.server.database.path, isolation_level=None) as other:
         await other.execute("BEGIN IMMEDIATE")
         late = spawn("late", asked(router))
-        async with asyncio.timeout(20):
-            while not len(router.server.generations._settlements):  # type: ignore[attr-defined]  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(router.server.generations._settlements))  # type: ignore[attr-defined]
         answer = await router.get("/api/v1/generation?id=gen-nobody")
         await other.execute("COMMIT")
 

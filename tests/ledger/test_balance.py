@@ -18,6 +18,7 @@ from router.identity import Identity
 from router.prices import PICODOLLARS, Price, Usage
 from router.store import Database, Entries
 from router.store.entries import Booking
+from router.testing import until
 
 from .desk import Desk, opened
 
@@ -61,9 +62,7 @@ async def test_credits_that_another_process_grants_hold_at_once(tmp_path: Path) 
         key = await desk.key()
         async with await Database.open(tmp_path / "router.db") as other:
             await Entries(other).book(Booking(type="credit", amount=5, counter_account="grants"))
-        async with asyncio.timeout(10):
-            while desk.ledger.balance.booked != 5:  # noqa: ASYNC110 - the writer looks from time to time
-                await asyncio.sleep(0.02)
+        await until(lambda: desk.ledger.balance.booked == 5)
         await desk.admit(desk.call(key))
 
 

@@ -18,6 +18,7 @@ from router.errors import DeadlineExceeded, InsufficientCredits, Overloaded, Rat
 from router.ledger import DEFAULT_OUTPUT_TOKENS, worst_case
 from router.model import Model
 from router.prices import Price, PriceOverride, Usage
+from router.testing import until
 from router.testing.clock import NOON
 
 from .desk import DAY, PRICE, Desk, Honest, Nowhere, StillClock, opened
@@ -140,9 +141,7 @@ async def test_no_calls_are_taken_while_records_cannot_be_written(desk: Desk) ->
     await connection.execute_fetchall("PRAGMA query_only = ON")
     running = desk.start(desk.call(key))
     desk.finish(running, Usage(input=1, output=1))
-    async with asyncio.timeout(5):
-        while desk.server.database.status() == "ok":  # noqa: ASYNC110 - the writer's task finds out
-            await asyncio.sleep(0.01)
+    await until(lambda: desk.server.database.status() != "ok")
 
     with pytest.raises(Overloaded, match="cannot write its records"):
         await desk.admit(desk.call(key))
@@ -505,9 +504,7 @@ async def test_what_a_crash_interrupts_is_recorded_and_free(tmp_path: Path, capl
     async with opened(tmp_path) as desk:
         key = await desk.key(limit=1000 * MICRO)
         call = desk.start(desk.call(key))
-        async with asyncio.timeout(5):
-            while not await desk.server.database.all("SELECT * FROM reservation"):  # noqa: ASYNC110 - so does it here
-                await asyncio.sleep(0.02)
+        await until(lambda: desk.server.database.all("SELECT * FROM reservation"))
         # The server ends here without settling the call, as a killed one does.
 
     with caplog.at_level(logging.WARNING):

@@ -13,7 +13,7 @@ from router.cli import main
 from router.commands import tail
 from router.settings import StreamSettings
 from router.tasks import spawn
-from router.testing import Running
+from router.testing import Running, until
 
 from .records import recorded
 from .test_log import ECHO, ONE, OTHER
@@ -83,10 +83,8 @@ class Listening:
 async def heard(router: Running) -> None:
     """Wait until somebody listens."""
     feed = router.server.plugins._manager.get_plugin("log").feed
-    async with asyncio.timeout(20):
-        while not feed.listeners:  # noqa: ASYNC110 - nobody tells when there is a listener
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+    await until(lambda: feed.listeners)
+    await asyncio.sleep(0.1)
 
 
 async def test_tail_follows_and_comes_back_where_the_connection_is_lost(
@@ -101,9 +99,7 @@ async def test_tail_follows_and_comes_back_where_the_connection_is_lost(
     router.server.draining = True
     await recorded(router, ONE, id="b")
     feed = router.server.plugins._manager.get_plugin("log").feed
-    async with asyncio.timeout(20):
-        while feed.listeners:  # noqa: ASYNC110 - nobody tells when a client has been forgotten
-            await asyncio.sleep(0.01)
+    await until(lambda: not feed.listeners)
     await recorded(router, ONE, id="c")
     router.server.draining = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from router.builtin.content.said import asked, told
 from router.settings import RetentionSettings
-from router.testing import FakeUpstream, Running, json_answer, sse_answer
+from router.testing import FakeUpstream, Running, json_answer, sse_answer, until
 
 from .records import ask, recorded
 from .test_log import ids
@@ -35,9 +34,11 @@ async def content(router: Running, id: str, *, key: str | None = None) -> Any:
 
 async def booked(router: Running, id: str) -> None:
     """Wait until the router has noticed that a client is gone."""
-    async with asyncio.timeout(20):
-        while (await router.get(f"/api/v1/generation?id={id}")).status == 404:  # noqa: ASYNC110 - it says nothing
-            await asyncio.sleep(0.05)
+
+    async def known() -> bool:
+        return (await router.get(f"/api/v1/generation?id={id}")).status != 404
+
+    await until(known)
 
 
 @pytest.mark.parametrize(

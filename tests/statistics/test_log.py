@@ -17,7 +17,7 @@ from router.settings import StreamSettings
 from router.store import log as module
 from router.store.audit import Change
 from router.store.audit import recorded as record
-from router.testing import Running
+from router.testing import Running, until
 
 from .records import TODAY, ask, recorded
 from .test_statistics import date
@@ -235,6 +235,4 @@ async def test_a_client_that_leaves_is_forgotten(router: Running) -> None:
     async with listening(router):
         assert feed.listeners == 1
 
-    async with asyncio.timeout(20):
-        while feed.listeners:  # noqa: ASYNC110 - nobody tells when a client has been forgotten
-            await asyncio.sleep(0.02)
+    await until(lambda: not feed.listeners)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from router.generation import Generation
 from router.store import Database, Generations, Migration, StoreError
 from router.store.generations import RESERVATION
 from router.store.schema import CORE
+from router.testing import until
 
 
 def row(id: str, **members: Any) -> Generation:
@@ -41,13 +41,6 @@ def read(path: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
-
-
-async def until(true: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait for something that happens by itself."""
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - it happens in another thread or process
-            await asyncio.sleep(0.01)
 
 
 async def pragma(database: Database, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import time
@@ -14,6 +13,7 @@ from router.errors import BadRequest, Conflict, NotFound
 from router.identity import INFERENCE_SCOPES, MANAGEMENT_SCOPES
 from router.store import Database, Keys, StoreError
 from router.store.schema.managing import WORKSPACES
+from router.testing import until
 
 
 @pytest.fixture
@@ -226,13 +226,13 @@ async def test_a_change_by_another_process_is_seen_within_half_a_second(keys: Ke
         theirs = Keys(other)
         await theirs.load()
         plain, _ = await theirs.create("theirs")
-        await _until(lambda: keys.find(plain) is not None)
+        await until(lambda: keys.find(plain) is not None)
 
         await theirs.disable("theirs")
-        await _until(lambda: (found := keys.find(plain)) is not None and found.disabled)
+        await until(lambda: (found := keys.find(plain)) is not None and found.disabled)
 
         await theirs.delete("theirs")
-        await _until(lambda: keys.find(plain) is None)
+        await until(lambda: keys.find(plain) is None)
 
 
 async def test_a_change_before_the_first_look_is_seen_too(database: Database, path: Path) -> None:
@@ -242,14 +242,7 @@ async def test_a_change_before_the_first_look_is_seen_too(database: Database, pa
         await keys.load()
         plain, _ = await theirs.create("theirs")
 
-    await _until(lambda: keys.find(plain) is not None)
-
-
-async def _until(true: object) -> None:
-    assert callable(true)
-    async with asyncio.timeout(3):
-        while not true():  # noqa: ASYNC110 - it happens in another connection
-            await asyncio.sleep(0.02)
+    await until(lambda: keys.find(plain) is not None)
 
 
 async def test_a_key_that_was_edited_into_nonsense_is_told(database: Database) -> None:

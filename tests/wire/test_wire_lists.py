@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.settings import Settings
-from router.testing import FakeUpstream, Running, json_answer, running
+from router.testing import FakeUpstream, Running, json_answer, running, until
 
 from .lists import DIALECTS, EXCLUDED
 from .recordings import MISSING, Recording, recordings
@@ -64,14 +63,14 @@ def google_models(body: dict[str, Any]) -> dict[str, Any]:
 
 async def listed(router: Running, wanted: Any) -> dict[str, Any]:
     """What the router lists, once all that is wanted is there."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            answer = await router.get("/v1/models?output_modalities=all")
-            rows = (await answer.json())["data"]
-            found = {each["id"].removeprefix("lister/"): each for each in rows}
-            if wanted <= found.keys():
-                return found
-            await asyncio.sleep(0.05)
+
+    async def found() -> dict[str, Any] | None:
+        answer = await router.get("/v1/models?output_modalities=all")
+        rows = {each["id"].removeprefix("lister/"): each for each in (await answer.json())["data"]}
+        return rows if wanted <= rows.keys() else None
+
+    rows: dict[str, Any] = await until(found, PATIENCE_S)
+    return rows
 
 
 @pytest.mark.parametrize("recording", COUNTS)

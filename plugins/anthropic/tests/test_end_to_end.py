@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from router.settings import Settings
-from router.testing import FakeUpstream, Running, json_answer, running, sse_answer
+from router.testing import FakeUpstream, Running, json_answer, running, sse_answer, until
 
 Recording = Callable[[str], dict[str, Any]]
 
@@ -340,11 +339,7 @@ async def test_a_client_that_leaves_takes_the_upstream_along(
             break
     await stream.close()
 
-    for _ in range(100):
-        if upstream.left:
-            break
-        await asyncio.sleep(0.02)
-    assert upstream.left == 1
+    await until(lambda: upstream.left, 2)
 
 
 async def test_the_answer_is_billed(router: Running, client: openai.AsyncOpenAI, will: Any) -> None:

@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 from openai import AsyncOpenAI
 
 from router.settings import FetchSettings, Settings
-from router.testing import FakeUpstream, Running, json_answer, running
+from router.testing import FakeUpstream, Running, json_answer, running, until
 
 Read = Callable[[str], dict[str, Any]]
 Written = Callable[[Iterable[list[Any]]], bytes]
@@ -244,9 +244,7 @@ async def test_leaving_in_the_middle(
             break
     await stream.close()
 
-    async with asyncio.timeout(2):
-        while not upstream.left:  # noqa: ASYNC110  (the upstream counts, it does not tell)
-            await asyncio.sleep(0.01)
+    await until(lambda: upstream.left, 2)
     assert upstream.finished == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +15,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from router.settings import FetchSettings, Settings
-from router.testing import FakeUpstream, Running, json_answer, running, sse_answer
+from router.testing import FakeUpstream, Running, json_answer, running, sse_answer, until
 
 Read = Callable[[str], dict[str, Any]]
 MODEL = "gemini/gemini-3-flash-preview"
@@ -301,9 +300,7 @@ async def test_leaving_in_the_middle_of_a_stream(client: AsyncOpenAI, upstream: 
             break
     await stream.close()
 
-    async with asyncio.timeout(2):
-        while not upstream.left:  # noqa: ASYNC110  (the upstream counts, it does not tell)
-            await asyncio.sleep(0.01)
+    await until(lambda: upstream.left, 2)
     assert upstream.finished == 0
 
 

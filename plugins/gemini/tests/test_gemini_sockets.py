@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -22,7 +21,7 @@ from router.errors import (
 from router.events import Reply, TextDelta
 from router.model import ChatRequest, Message, Model, Text
 from router.provider import Timeouts
-from router.testing import FakeUpstream, json_answer, sse_answer
+from router.testing import FakeUpstream, json_answer, sse_answer, until
 
 Read = Callable[[str], dict[str, Any]]
 KEY = "AIzaSyNotARealKeyAtAllButLongEnough0000"
@@ -135,9 +134,7 @@ async def test_leaving_early_closes_the_connection(live: Gemini, upstream: FakeU
             if isinstance(event, TextDelta):
                 break
 
-    async with asyncio.timeout(2):
-        while not upstream.left:  # noqa: ASYNC110  (the upstream counts, it does not tell)
-            await asyncio.sleep(0.01)
+    await until(lambda: upstream.left, 2)
     assert upstream.finished == 0
 
 

@@ -22,7 +22,8 @@ from multidict import CIMultiDict
 
 from router.builtin import log, statistics
 from router.builtin.idempotency import Idempotency
-from router.call import Attempt, Call, Candidate, Credential, Endpoint, Head, Plan
+from router.call import Attempt, Call, Candidate, Credential, Endpoint, Plan
+from router.head import Head
 from router.model import Model
 from router.plugins import each
 from router.prices import Price, Usage

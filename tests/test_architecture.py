@@ -35,7 +35,7 @@ LAYERS = (
         "confined",
     ),
     (
-        *("identity", "call", "generation"),
+        *("identity", "head", "call", "generation"),
         *("availability", "sse", "hookspecs", "hooks", "settings", "tables", "redaction", "logs", "throttle"),
         *("upstream_errors", "catalogue"),
     ),

@@ -12,8 +12,9 @@ from ..events import Event, Reply
 from ..model import ChatRequest
 
 if TYPE_CHECKING:
-    from ..call import Call, Candidate, Head
+    from ..call import Call, Candidate
     from ..errors import RouterError
+    from ..head import Head
     from ..provider import Outgoing
     from .again import Again
 

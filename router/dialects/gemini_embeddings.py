@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
+from ..head import Head
 from ..modalities import EmbedInput, EmbedRequest
 from ..model import Image, Text
 from ..prices import Usage

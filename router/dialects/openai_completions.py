@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..call import Head
 from ..errors import BadRequest, StreamTruncated, UpstreamError, UpstreamUnavailable
 from ..events import Event, Finish, Reply, Start, Stop, TextDelta
+from ..head import Head
 from ..model import ChatRequest, Message, Text
 from ..openai_words import failure, merge_usage, reason_of, text_of, usage_of
 from ..sse import Frames, data_of, frame

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from msgspec import Raw, Struct
 
-from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
+from ..head import Head
 from ..modalities import EmbedInput, EmbedRequest
 from ..model import Image, Text
 from ..openai_words import merge_usage

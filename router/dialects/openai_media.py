@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from msgspec import Raw
 
-from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
+from ..head import Head
 from ..prices import Usage
 from ..wire import openai as wire
 from .base import Flow, Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from msgspec import Raw
 
-from ..call import Head
 from ..errors import BadRequest, UpstreamUnavailable
+from ..head import Head
 from ..modalities import Reranked, RerankRequest
 from ..prices import PICODOLLARS, Usage
 from ..wire import openai as wire

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 from msgspec import Raw
 
-from ..call import Head
 from ..errors import UpstreamUnavailable
+from ..head import Head
 from ..openai_words import failure
 from ..prices import PICODOLLARS, Usage
 from ..wire import openai as wire

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from router.call import Attempt, Call, Candidate, Credential, Endpoint, Head, Plan
+from router.call import Attempt, Call, Candidate, Credential, Endpoint, Plan
 from router.errors import RouterError
 from router.generation import Generation
+from router.head import Head
 from router.identity import Identity
 from router.model import Model
 from router.plugins import each

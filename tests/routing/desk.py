@@ -10,9 +10,10 @@ import msgspec
 
 from router.builtin.requested import Requested
 from router.builtin.routing import Routing
-from router.call import Attempt, Call, Candidate, Head, Preferences
+from router.call import Attempt, Call, Candidate
 from router.dialects.openai_chat import OpenAIChat
 from router.errors import UpstreamError
+from router.head import Head, Preferences
 from router.identity import Identity
 from router.planning import Planner
 from router.plugins import each

@@ -17,9 +17,10 @@ from msgspec import Struct, field
 from router.alarms import Alarms
 from router.attempts import Attempts
 from router.builtin.routing import Routing
-from router.call import Call, Candidate, Head, Sink
+from router.call import Call, Candidate, Sink
 from router.dialects.openai_chat import OpenAIChat
 from router.errors import RouterError, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
+from router.head import Head
 from router.hookspecs import hookimpl
 from router.planning import Planner
 from router.prices import Usage

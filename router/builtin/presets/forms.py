@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from ...call import Head
 from ...dialects.openai_chat.peek import TRANSFORMS
 from ...dialects.openai_completions import FIELDS as COMPLETIONS
 from ...errors import BadRequest
+from ...head import Head
 from ...model import ChatRequest, ReasoningConfig, ResponseFormat, Tool, ToolChoice
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ...availability import availability
-from ...call import Attempt, Call, Candidate, Endpoint, Preferences
+from ...call import Attempt, Call, Candidate, Endpoint
 from ...errors import BadRequest, UpstreamUnauthorized
+from ...head import Preferences
 from ...hookspecs import hookimpl
 from ...identity import Identity
 from ...planning import AUTO, Named

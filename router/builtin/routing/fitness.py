@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from multidict import istr
 
-from ...call import Call, Endpoint, Head, Preferences
+from ...call import Call, Endpoint
+from ...head import Head, Preferences
 from ...prices import Price
 from .pools import NO_CREDENTIAL, Choice, Pool, Suitable
 

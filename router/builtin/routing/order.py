@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from ...call import Call, Endpoint, Preferences
+from ...call import Call, Endpoint
+from ...head import Preferences
 from .pools import Choice
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ...call import Call, Credential, Endpoint, Head
+from ...call import Call, Credential, Endpoint
 from ...clock import Clock
 from ...dialects.base import Dialect
 from ...errors import RouterError
+from ...head import Head
 from ...health import Health
 from ...identity import Identity
 from ...planning import Table

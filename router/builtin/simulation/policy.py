@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Raw, Struct, field
 from msgspec.structs import replace
 
-from ...call import Preferences
 from ...dialects.openai_chat.fields import preferences
 from ...errors import BadRequest
+from ...head import Preferences
 from ...planning import Table
 from ...settings import RoutingSettings
 

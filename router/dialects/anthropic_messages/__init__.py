@@ -27,8 +27,9 @@ from .patch import patch, raw_headers
 from .tap import Tap
 
 if TYPE_CHECKING:
-    from ...call import Call, Candidate, Head
+    from ...call import Call, Candidate
     from ...errors import RouterError
+    from ...head import Head
 
 
 class AnthropicMessages(Dialect):

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Raw
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...model import (
     AnyPart,
     ChatRequest,

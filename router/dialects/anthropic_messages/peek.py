@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...wire import anthropic as wire
 from ..openai_chat.fields import convert
 from ..openai_chat.peek import MAX_TOOL_NAME, read_members, refuse_preset, shortened, wanted_plugins

@@ -28,8 +28,9 @@ from .patch import patch
 from .tap import Tap
 
 if TYPE_CHECKING:
-    from ...call import Call, Candidate, Head
+    from ...call import Call, Candidate
     from ...errors import RouterError
+    from ...head import Head
 
 #: the methods below a model and the operations that they are
 METHODS = {"generateContent": "chat", "streamGenerateContent": "stream", "countTokens": "count_tokens"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from ...call import Head
+from ...head import Head
 from ...model import ChatRequest, Message, ResponseFormat, Tool, ToolChoice
 from ...wire import gemini as wire
 from ..openai_chat.fields import convert

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...model import ReasoningConfig
 from ...wire import gemini as wire
 from ..openai_chat.fields import MAX_NAME_CHARS, MAX_TOOLS, convert

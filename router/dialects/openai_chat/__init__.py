@@ -27,8 +27,9 @@ from .patch import patch
 from .tap import Tap
 
 if TYPE_CHECKING:
-    from ...call import Call, Candidate, Head
+    from ...call import Call, Candidate
     from ...errors import RouterError
+    from ...head import Head
 
 
 class OpenAIChat(Dialect):

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Raw
 
-from ...call import Preferences
 from ...errors import BadRequest
+from ...head import Preferences
 from ...wire import openai as wire
 from .preferences import checked as checked_preferences
 from .preferences import decode as decode_preferences

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...model import ReasoningConfig
 from ...openai_words import reasoning_config
 from ...wire import openai as wire

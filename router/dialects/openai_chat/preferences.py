@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ...call import Preferences
 from ...errors import BadRequest
+from ...head import Preferences
 
 QUANTIZATIONS = (
     *("int4", "int8", "fp4", "mxfp4", "nvfp4", "fp6"),

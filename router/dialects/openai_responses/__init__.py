@@ -30,8 +30,9 @@ from .response import response_id
 from .tap import Tap
 
 if TYPE_CHECKING:
-    from ...call import Call, Candidate, Head
+    from ...call import Call, Candidate
     from ...errors import RouterError
+    from ...head import Head
 
 
 class OpenAIResponses(Dialect):

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...model import (
     AnyPart,
     Audio,

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Raw, Struct, field
 
-from ...call import Head
 from ...errors import BadRequest
+from ...head import Head
 from ...model import ReasoningConfig
 from ...wire import openai
 from ...wire import responses as wire

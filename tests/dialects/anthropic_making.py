@@ -10,13 +10,11 @@ from router_anthropic import Anthropic
 
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.anthropic_messages import AnthropicMessages
-from router.errors import UpstreamError
 from router.events import Event
 from router.model import ChatRequest, Model
 from router.provider import Timeouts
 
 from . import lanes
-from .lanes import settled
 
 Body = dict[str, Any]
 
@@ -103,22 +101,6 @@ def ending(reason: str = "end_turn", **usage: int) -> list[Body]:
 def said(*pieces: str) -> list[Body]:
     """A whole stream of text."""
     return [message_start(), {"type": "ping"}, *text(0, *pieces), *ending()]
-
-
-def relay(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
-    """Raw lane: what the client gets of a stream that comes in these pieces, and the name of the failure it ended in."""
-    tap = DIALECT.tap(call)
-    out = []
-    try:
-        for piece in pieces:
-            out.append(tap.feed(piece))
-            if tap.done:
-                break
-        tap.end()
-    except UpstreamError as error:
-        return b"".join(out) if tap.content else b"", type(error).__name__
-    settled(call)
-    return b"".join((*out, tap.final())), ""
 
 
 def encoded(call: Call, events: Iterable[Event]) -> list[Body]:

@@ -11,7 +11,6 @@ from router_gemini import Gemini
 
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.gemini_generate import GeminiGenerate
-from router.errors import UpstreamError
 from router.model import ChatRequest, Model
 from router.provider import Timeouts
 
@@ -88,21 +87,6 @@ def spoken(*texts: str) -> list[Body]:
 def sse(answers: Iterable[Body], end: str = "\r\n") -> bytes:
     """Answers as Google sends them."""
     return "".join(f"data: {json.dumps(each, ensure_ascii=False)}{end}{end}" for each in answers).encode()
-
-
-def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
-    """As `relay`, with what came before a failure and the failure's name."""
-    tap = DIALECT.tap(call)
-    out = []
-    try:
-        for piece in pieces:
-            out.append(tap.feed(piece))
-            if tap.done:
-                break
-        tap.end()
-    except UpstreamError as error:
-        return b"".join(out), f"{type(error).__name__}: {error.message}"
-    return b"".join((*out, tap.final())), ""
 
 
 def answers_of(stream: bytes) -> list[Body]:

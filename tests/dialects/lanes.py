@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from router.call import Call
+from router.dialects.base import Flow
+from router.errors import UpstreamError
 from router.events import Event
 from router.prices import Cost
 
@@ -28,15 +30,29 @@ def patched(call: Call) -> dict[str, Any]:
 
 def relay(call: Call, pieces: Iterable[bytes]) -> bytes:
     """Raw lane: what the client gets of a stream that comes in these pieces."""
+    return b"".join(_relayed(call, call.dialect.tap(call), pieces))
+
+
+def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
+    """As `relay`; of a stream that fails what the client gets before, and the failure's name and message."""
     tap = call.dialect.tap(call)
-    out = []
+    told = b""
+    try:
+        for each in _relayed(call, tap, pieces):
+            told += each
+    except UpstreamError as error:
+        return told if tap.content else b"", f"{type(error).__name__}: {error.message}"
+    return told, ""
+
+
+def _relayed(call: Call, tap: Flow, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
-        out.append(tap.feed(piece))
+        yield tap.feed(piece)
         if tap.done:
             break
     tap.end()
     settled(call)
-    return b"".join((*out, tap.final()))
+    yield tap.final()
 
 
 def encoded(call: Call, events: Iterable[Event]) -> bytes:

@@ -8,12 +8,9 @@ from typing import Any
 
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_chat import OpenAIChat
-from router.errors import UpstreamError
 from router.model import Model
 from router.openai_compatible import OpenAICompatible, OpenAICompatibleSettings
 from router.provider import Timeouts
-
-from .lanes import settled
 
 DIALECT = OpenAIChat()
 ASK = {"model": "acme/chat", "messages": [{"role": "user", "content": "hello"}]}
@@ -86,23 +83,6 @@ def said(*texts: str, finish: str | None = "stop", **members: Any) -> list[dict[
         *([chunk(delta(finish=finish), **members)] if finish else []),
         chunk(usage=USAGE, **members),
     ]
-
-
-def relay_or_fail(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
-    """As `relay`, with what came before a failure and the failure's name."""
-    tap = DIALECT.tap(call)
-    out = []
-    try:
-        for piece in pieces:
-            out.append(tap.feed(piece))
-            if tap.done:
-                break
-        tap.end()
-        settled(call)
-        out.append(tap.final())
-    except UpstreamError as error:
-        return b"".join(out) if tap.content else b"", f"{type(error).__name__}: {error.message}"
-    return b"".join(out), ""
 
 
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:

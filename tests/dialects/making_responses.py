@@ -8,10 +8,8 @@ from typing import Any
 
 from router.call import Call, Candidate, Endpoint, Outcome
 from router.dialects.openai_responses import OpenAIResponses
-from router.errors import UpstreamError
 from router.model import ChatRequest, Model
 
-from .lanes import settled
 from .making import Acme, provider
 
 DIALECT = OpenAIResponses()
@@ -43,23 +41,6 @@ def make_call(**members: Any) -> Call:
 def decoded(**members: Any) -> ChatRequest:
     """The request in the hub's form."""
     return DIALECT.decode(make_call(**members).head)
-
-
-def relay(call: Call, pieces: Iterable[bytes]) -> tuple[bytes, str]:
-    """Raw lane: what the client gets of a stream that comes in these pieces, and the name of its failure."""
-    tap = DIALECT.tap(call)
-    out = []
-    try:
-        for piece in pieces:
-            out.append(tap.feed(piece))
-            if tap.done:
-                break
-        tap.end()
-        settled(call)
-        out.append(tap.final())
-    except UpstreamError as error:
-        return b"".join(out) if tap.content else b"", f"{type(error).__name__}: {error.message}"
-    return b"".join(out), ""
 
 
 def events_of(stream: bytes) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from router.errors import UpstreamError
 
-from .gemini_making import ASK, DIALECT, USAGE, Body, answer, make_call, relay_or_fail, spoken, sse
-from .lanes import relay, settled
+from .gemini_making import ASK, DIALECT, USAGE, Body, answer, make_call, spoken, sse
+from .lanes import relay, relay_or_fail, settled
 
 CALLS = [
     answer({"text": "Hm", "thought": True}),

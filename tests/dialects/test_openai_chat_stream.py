@@ -20,7 +20,7 @@ from router.errors import (
     UpstreamUnavailable,
 )
 
-from .lanes import relay
+from .lanes import relay, relay_or_fail
 from .making import (
     USAGE,
     calls_of,
@@ -30,7 +30,6 @@ from .making import (
     deltas,
     finishes,
     make_call,
-    relay_or_fail,
     said,
     sse,
     text_of,

@@ -12,8 +12,8 @@ from hypothesis import strategies as some
 
 from router.errors import UpstreamBusy, UpstreamError, UpstreamUnavailable
 
-from .lanes import settled
-from .making_responses import DIALECT, events_of, make_call, message, relay, response, sse, upstream_events
+from .lanes import relay_or_fail, settled
+from .making_responses import DIALECT, events_of, make_call, message, response, sse, upstream_events
 
 HELLO = sse(upstream_events("Hel", "lo", " Wörld 😀"))
 
@@ -27,7 +27,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 def test_any_split_gives_the_same_bytes(places: list[int]) -> None:
     call = make_call(stream=True)
 
-    assert relay(call, cut(HELLO, places)) == (HELLO, "")
+    assert relay_or_fail(call, cut(HELLO, places)) == (HELLO, "")
     assert call.outcome.usage is not None
     assert (call.outcome.usage.input, call.outcome.usage.cache_read, call.outcome.usage.output) == (20, 8, 7)
     assert call.outcome.output_chars == len("Hello Wörld 😀")
@@ -37,7 +37,7 @@ def test_any_split_gives_the_same_bytes(places: list[int]) -> None:
 def test_single_bytes_and_other_line_ends() -> None:
     data = sse(upstream_events("Hello"), end="\r\n")
 
-    said, failed = relay(make_call(stream=True), [data[at : at + 1] for at in range(len(data))])
+    said, failed = relay_or_fail(make_call(stream=True), [data[at : at + 1] for at in range(len(data))])
 
     assert failed == ""
     assert said.replace(b"\r\n", b"\n") == sse(upstream_events("Hello"))
@@ -76,7 +76,7 @@ def test_a_call_is_content() -> None:
 
 
 def test_comments_and_end_marks_of_the_upstream_stay_behind() -> None:
-    said, failed = relay(make_call(stream=True), [b": WORKING\n\n" + HELLO + b"data: [DONE]\n\n"])
+    said, failed = relay_or_fail(make_call(stream=True), [b": WORKING\n\n" + HELLO + b"data: [DONE]\n\n"])
 
     assert (said, failed) == (HELLO, "")
 
@@ -85,7 +85,7 @@ def test_our_own_end_mark_where_it_is_wanted() -> None:
     call = make_call(stream=True)
     call.compat = {"responses_done": True}
 
-    assert relay(call, [HELLO]) == (HELLO + b"data: [DONE]\n\n", "")
+    assert relay_or_fail(call, [HELLO]) == (HELLO + b"data: [DONE]\n\n", "")
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_how_it_ended(end: dict[str, Any], reason: str) -> None:
     call = make_call(stream=True)
     data = sse(upstream_events("Hello", end=end))
 
-    assert relay(call, [data]) == (data, "")
+    assert relay_or_fail(call, [data]) == (data, "")
     assert call.outcome.finish_reason == reason
 
 
 def test_searches_are_counted() -> None:
     call = make_call(stream=True)
     calls = [{"type": "web_search_call", "action": {"type": kind}} for kind in ("search", "open_page", "search")]
-    relay(call, [sse(upstream_events("Hello", end=response(output=calls)))])
+    relay_or_fail(call, [sse(upstream_events("Hello", end=response(output=calls)))])
 
     assert call.outcome.usage is not None
     assert call.outcome.usage.searches == 2
@@ -171,11 +171,11 @@ def test_an_error_after_content_ends_in_a_failed_response() -> None:
     ],
 )
 def test_what_is_no_whole_stream_is_an_error(data: bytes, name: str) -> None:
-    assert relay(make_call(stream=True), [data])[1].startswith(name)
+    assert relay_or_fail(make_call(stream=True), [data])[1].startswith(name)
 
 
 def test_an_event_without_its_last_blank_line_counts() -> None:
-    assert relay(make_call(stream=True), [HELLO[:-2]]) == (HELLO, "")
+    assert relay_or_fail(make_call(stream=True), [HELLO[:-2]]) == (HELLO, "")
 
 
 # --- plain answers ---------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_metadata_is_written_into_the_answer_on_demand() -> None:
     call.metadata = {"strategy": "direct"}
     plain = json.dumps(response()).encode()
 
-    streamed = events_of(relay(call, [HELLO])[0])[-1]["response"]
+    streamed = events_of(relay_or_fail(call, [HELLO])[0])[-1]["response"]
     DIALECT.answer(call, plain)
 
     for told in (streamed, json.loads(DIALECT.final_answer(settled(call), plain))):

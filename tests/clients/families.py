@@ -6,10 +6,14 @@ All traffic here is made up, in the form that each provider documents. Every who
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from aiohttp import web
 
 from router.testing import Asked, json_answer, sse_answer
 from router.testing.upstream import Handler
@@ -91,6 +95,22 @@ class Family(ABC):
     def streamed(self, answer: Answer, **how: Any) -> Handler:
         """The same as a stream, whole."""
         return sse_answer(self.frames(answer), **how)
+
+    def in_step(self, answer: Answer, got: threading.Semaphore) -> Handler:
+        """The answer as a stream, whose next word waits until the client has got the one before."""
+        frames = self.frames(answer)
+        words = [frame for frame in frames if any(json.dumps(word)[1:-1].encode() in frame for word in answer.words)]
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            for frame in frames:
+                if frame in words[1:]:
+                    assert await asyncio.to_thread(got.acquire, timeout=5)
+                await response.write(frame)
+            return response
+
+        return handle
 
     def fails(
         self, status: int, message: str, kind: str = "api_error", headers: Mapping[str, str] | None = None

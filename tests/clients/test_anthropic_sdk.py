@@ -11,10 +11,8 @@ from typing import Any
 
 import anthropic
 import pytest
-from aiohttp import web
 
 from router.testing import FakeUpstream, json_answer, sse_answer
-from router.testing.upstream import Handler
 from tests.serving import Served, within
 
 from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Anthropic, Family, ToolCall
@@ -90,7 +88,7 @@ def test_words_arrive_when_the_upstream_says_them(
 ) -> None:
     """The upstream says the next word only when the client has got the one before."""
     got = threading.Semaphore(0)
-    upstream.will(in_step(family, got))
+    upstream.will(family.in_step(WORDS, got))
 
     words = []
     with client.messages.stream(model=family.model, messages=HELLO, max_tokens=50) as stream:
@@ -384,20 +382,3 @@ def assert_usage(family: Family, usage: anthropic.types.Usage) -> None:
     assert usage.output_tokens == OUTPUT
     if usage.output_tokens_details is not None:
         assert usage.output_tokens_details.thinking_tokens in (0, THOUGHT)
-
-
-def in_step(family: Family, got: threading.Semaphore) -> Handler:
-    """A stream whose next word waits until the client has got the one before."""
-    frames = family.frames(WORDS)
-    words = [frame for frame in frames if any(json.dumps(word)[1:-1].encode() in frame for word in WORDS.words)]
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for frame in frames:
-            if frame in words[1:]:
-                assert await asyncio.to_thread(got.acquire, timeout=5)
-            await response.write(frame)
-        return response
-
-    return answer

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 from google import genai
 from google.genai import errors, types
 
 from router.testing import FakeUpstream, json_answer, sse_answer
-from router.testing.upstream import Handler
 from tests.serving import Served, within
 
 from .families import CACHED, INPUT, OUTPUT, SIGNATURE, THOUGHT, Answer, Family, ToolCall
@@ -97,7 +95,7 @@ def test_stream(client: genai.Client, family: Family, upstream: FakeUpstream) ->
 def test_words_arrive_when_the_upstream_says_them(client: genai.Client, family: Family, upstream: FakeUpstream) -> None:
     """The upstream says the next word only when the client has got the one before."""
     got = threading.Semaphore(0)
-    upstream.will(in_step(family, got))
+    upstream.will(family.in_step(WORDS, got))
 
     words = []
     for chunk in client.models.generate_content_stream(model=family.model, contents=HELLO):
@@ -471,20 +469,3 @@ def assert_usage(family: Family, usage: types.GenerateContentResponseUsageMetada
     thoughts = usage.thoughts_token_count or 0
     assert (usage.candidates_token_count or 0) + thoughts == OUTPUT
     assert thoughts == (0 if family.slug == "anthropic" else THOUGHT)
-
-
-def in_step(family: Family, got: threading.Semaphore) -> Handler:
-    """A stream whose next word waits until the client has got the one before."""
-    frames = family.frames(WORDS)
-    words = [frame for frame in frames if any(json.dumps(word)[1:-1].encode() in frame for word in WORDS.words)]
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for frame in frames:
-            if frame in words[1:]:
-                assert await asyncio.to_thread(got.acquire, timeout=5)
-            await response.write(frame)
-        return response
-
-    return answer

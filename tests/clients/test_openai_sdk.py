@@ -18,7 +18,6 @@ from openai.lib.streaming.chat import FunctionToolCallArgumentsDeltaEvent
 from pydantic import BaseModel
 
 from router.testing import FakeUpstream, sse_answer
-from router.testing.upstream import Handler
 from tests.serving import Served, within
 
 from .families import CACHED, CREATED, FAMILIES, INPUT, OUTPUT, THOUGHT, Answer, Family, ToolCall
@@ -115,7 +114,7 @@ def test_words_arrive_when_the_upstream_says_them(
 ) -> None:
     """The upstream says the next word only when the client has got the one before."""
     got = threading.Semaphore(0)
-    upstream.will(in_step(family, got))
+    upstream.will(family.in_step(WORDS, got))
 
     words = []
     for chunk in client.chat.completions.create(model=family.model, messages=HELLO, stream=True):
@@ -606,21 +605,6 @@ def up_to_the_second_word(family: Family) -> list[bytes]:
     frames = family.frames(WORDS)
     second = next(number for number, frame in enumerate(frames) if json.dumps(", Ås")[1:-1].encode() in frame)
     return frames[: second + 1]
-
-
-def in_step(family: Family, got: threading.Semaphore) -> Handler:
-    """A stream that goes on behind each word only when `got` is released."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for frame in family.frames(WORDS):
-            await response.write(frame)
-            if any(json.dumps(word)[1:-1].encode() in frame for word in WORDS.words):
-                assert await asyncio.to_thread(got.acquire, timeout=5)
-        return response
-
-    return answer
 
 
 async def never(request: web.Request) -> web.StreamResponse:

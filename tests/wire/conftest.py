@@ -12,8 +12,7 @@ import pytest_asyncio
 
 from .recordings import MISSING, Recording, chat_recordings, recordings
 from .replays import REFRAMED
-from .stage import Stage, config, start_router
-from .upstream import ReplayUpstream
+from .stage import Stage, config, staged
 
 #: without recordings one test says so for all
 collect_ignore_glob = [] if recordings() else ["test_wire_*.py", "test_*_hub.py", "test_expected.py"]
@@ -50,16 +49,11 @@ async def stage(wire: dict[str, Recording], tmp_path_factory: pytest.TempPathFac
     another: `NAME` for answers, `x-NAME` for answers the other way round, `q-NAME` for requests, `a-` and `ax-NAME` for
     Anthropic's clients."""
     instances = {prefix + name: each for prefix in ("", "x-", "q-", "a-", "ax-") for name, each in wire.items()}
-    upstream = ReplayUpstream(instances, frozenset(REFRAMED))
-    await upstream.start()
-    try:
-        # OpenRouter relays Anthropic's clients to Claude, and these recordings are chat.
-        plain = [name for name, each in instances.items() if name[:2] in ("a-", "ax") and each.provider == "openrouter"]
-        router = await start_router(config(upstream.url, instances, plain), tmp_path_factory.mktemp("wire"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    # OpenRouter relays Anthropic's clients to Claude, and these recordings are chat.
+    plain = [name for name, each in instances.items() if name[:2] in ("a-", "ax") and each.provider == "openrouter"]
+    folder = tmp_path_factory.mktemp("wire")
+    async with staged(instances, lambda url: config(url, instances, plain), folder, REFRAMED) as stage:
+        yield stage
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,21 @@ class Stage:
     url: str
     key: str
     upstream: ReplayUpstream
+
+
+@asynccontextmanager
+async def staged(
+    instances: Mapping[str, Recording], written: Callable[[str], str], folder: Path, reframed: Collection[str] = ()
+) -> AsyncIterator[Stage]:
+    """A router before an upstream that replays these; its configuration is `written` for the upstream's address."""
+    upstream = ReplayUpstream(instances, frozenset(reframed))
+    await upstream.start()
+    try:
+        router = await start_router(written(upstream.url), folder)
+        yield Stage(router.url, router.key, upstream)
+        await router.stop()
+    finally:
+        await upstream.stop()
 
 
 @dataclass

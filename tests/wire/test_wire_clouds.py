@@ -16,8 +16,8 @@ from .expected import Reply
 from .normal import anthropic_normal, gemini_normal
 from .recordings import MISSING, Recording, recordings
 from .replays import same_ids, streams
-from .stage import Stage, start_router
-from .upstream import Asked, ReplayUpstream
+from .stage import Stage, staged
+from .upstream import Asked
 
 pytestmark = pytest.mark.wire
 
@@ -67,14 +67,9 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     if not CHATS:
         pytest.skip(MISSING)
     instances = {prefix + each.name: each for prefix in ("", "q-") for each in (*CHATS, *clouds.counts())}
-    upstream = ReplayUpstream(instances)
-    await upstream.start()
-    try:
-        router = await start_router(clouds.config(upstream.url, instances), tmp_path_factory.mktemp("clouds"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    folder = tmp_path_factory.mktemp("clouds")
+    async with staged(instances, lambda url: clouds.config(url, instances), folder) as stage:
+        yield stage
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -22,9 +22,8 @@ from .gemini_client import ask, events_of, failure, post
 from .normal import camel, gemini_normal
 from .recordings import MISSING, Recording, chat_recordings
 from .replays import EXCLUDED, REFRAMED, splits, streams
-from .stage import Stage, config, start_router
+from .stage import Stage, config, staged
 from .surfaces import assert_tells, in_googles_words
-from .upstream import ReplayUpstream
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="session")]
 
@@ -58,14 +57,9 @@ async def gemini_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     if not REPLAYED:
         pytest.skip(MISSING)
     instances = {f"{prefix}{each.name}": each for prefix in ("", "x-") for each in REPLAYED}
-    upstream = ReplayUpstream(instances, frozenset(REFRAMED))
-    await upstream.start()
-    try:
-        router = await start_router(config(upstream.url, instances), tmp_path_factory.mktemp("wire"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    folder = tmp_path_factory.mktemp("wire")
+    async with staged(instances, lambda url: config(url, instances), folder, REFRAMED) as stage:
+        yield stage
 
 
 def question(recording: Recording) -> dict[str, Any]:

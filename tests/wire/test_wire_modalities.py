@@ -15,8 +15,8 @@ import pytest_asyncio
 from . import azure
 from .modalities import DIALECTS, EXCLUDED, PLUGINS
 from .recordings import MISSING, Recording, recordings
-from .stage import Stage, start_router, toml
-from .upstream import Asked, ReplayUpstream
+from .stage import Stage, staged, toml
+from .upstream import Asked
 
 pytestmark = pytest.mark.wire
 
@@ -94,23 +94,23 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     if not REPLAYED:
         pytest.skip(MISSING)
     instances = {prefix + each.name: each for prefix in ("", "x-", "q-") for each in REPLAYED}
-    upstream = ReplayUpstream(instances)
-    await upstream.start()
+    folder = tmp_path_factory.mktemp("modalities")
+    async with staged(instances, lambda url: config(url, instances), folder) as stage:
+        yield stage
+
+
+def config(upstream: str, instances: dict[str, Recording]) -> str:
+    """A provider for each, whose base URL leads to its recording."""
     lines = []
     for name, each in instances.items():
         plugin = each.provider if each.provider in PLUGINS else "openai-compatible"
         version = "/v1" if plugin in ("openai", "openrouter", "mistral", "voyage") else ""
-        base = f"{upstream.url}/x/{name}"
+        base = f"{upstream}/x/{name}"
         table = azure.settings(each, base) if plugin == "azure" else {"plugin": plugin, "base_url": f"{base}{version}"}
         table |= {"api_key": "upstream-key"} if plugin != "ollama" else {}
         table |= {"project": "SCRUBBED", "location": "<GOOGLE_CLOUD_LOCATION>"} if plugin == "vertex" else {}
         lines += [f"[providers.{name}]", *(f"{key} = {toml(value)}" for key, value in table.items())]
-    try:
-        router = await start_router("\n".join(lines), tmp_path_factory.mktemp("modalities"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    return "\n".join(lines)
 
 
 async def post(

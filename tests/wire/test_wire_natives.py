@@ -16,8 +16,8 @@ from .expected import Reply, Usage
 from .recordings import MISSING, Recording, recordings
 from .replays import same_ids
 from .schemas import REQUESTS, breaches
-from .stage import Stage, start_router
-from .upstream import Asked, ReplayUpstream
+from .stage import Stage, staged
+from .upstream import Asked
 
 pytestmark = pytest.mark.wire
 
@@ -65,14 +65,9 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     if not REPLAYED:
         pytest.skip(MISSING)
     instances = {prefix + each.name: each for prefix in ("", "x-", "q-") for each in REPLAYED}
-    upstream = ReplayUpstream(instances)
-    await upstream.start()
-    try:
-        router = await start_router(natives.config(upstream.url, instances), tmp_path_factory.mktemp("natives"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    folder = tmp_path_factory.mktemp("natives")
+    async with staged(instances, lambda url: natives.config(url, instances), folder) as stage:
+        yield stage
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -18,9 +18,8 @@ from .recordings import MISSING, Recording, chat_recordings, recordings
 from .replays import EXCLUDED, REFRAMED, streams
 from .responses_client import ask, post
 from .responses_client import failure as told_failure
-from .stage import Stage, start_router
+from .stage import Stage, staged
 from .surfaces import assert_tells, in_responses_words
-from .upstream import ReplayUpstream
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="session")]
 
@@ -48,14 +47,9 @@ async def own_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
     if not OWN:
         pytest.skip(MISSING)
     instances = {each.name: each for each in (*OWN, *CHAT)} | {f"x-{each.name}": each for each in CHAT}
-    upstream = ReplayUpstream(instances, frozenset(REFRAMED))
-    await upstream.start()
-    try:
-        router = await start_router(config(upstream.url, instances), tmp_path_factory.mktemp("wire"))
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+    folder = tmp_path_factory.mktemp("wire")
+    async with staged(instances, lambda url: config(url, instances), folder, REFRAMED) as stage:
+        yield stage
 
 
 def config(upstream: str, instances: dict[str, Recording]) -> str:

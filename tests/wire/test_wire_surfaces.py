@@ -14,9 +14,8 @@ from . import clouds, natives
 from .expected import Failure, Reply
 from .recordings import MISSING, Recording
 from .replays import streams
-from .stage import Stage, start_router
+from .stage import Stage, staged
 from .surfaces import SURFACES, Question, ask, assert_tells, in_words_of, post
-from .upstream import ReplayUpstream
 
 pytestmark = [pytest.mark.wire, pytest.mark.asyncio(loop_scope="session")]
 
@@ -46,17 +45,13 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     prefixes = [f"{cross}{surface}-" for cross in ("", "x-") for surface in SURFACES]
     own = {prefix + each.name: each for prefix in prefixes for each in NATIVES}
     cloudy = {prefix + each.name: each for prefix in prefixes for each in clouds.chats()}
-    upstream = ReplayUpstream(own | cloudy)
-    await upstream.start()
-    _, _, rest = clouds.config(upstream.url, cloudy).partition("\n\n")
-    try:
-        router = await start_router(
-            natives.config(upstream.url, own) + "\n" + rest, tmp_path_factory.mktemp("surfaces")
-        )
-        yield Stage(router.url, router.key, upstream)
-        await router.stop()
-    finally:
-        await upstream.stop()
+
+    def config(url: str) -> str:
+        _, _, rest = clouds.config(url, cloudy).partition("\n\n")
+        return natives.config(url, own) + "\n" + rest
+
+    async with staged(own | cloudy, config, tmp_path_factory.mktemp("surfaces")) as stage:
+        yield stage
 
 
 @pytest.mark.parametrize(("surface", "recording"), RELAYED)

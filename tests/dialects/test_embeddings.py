@@ -30,12 +30,6 @@ def answer(*vectors: Any, **members: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     """A router with OpenAI, a server of one's own, and echo."""
     async with running(settings(upstream.url), tmp_path) as router:

@@ -33,12 +33,6 @@ def openai_answer(*vectors: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     key = {"api_key": "upstream-key"}
     settings = Settings(

@@ -32,12 +32,6 @@ COMPLETED = event("image_generation.completed", b64_json="aGk=", usage=COUNTED)
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     settings = Settings(
         providers={"openai": {"plugin": "openai", "base_url": f"{upstream.url}/v1", "api_key": "upstream-key"}}

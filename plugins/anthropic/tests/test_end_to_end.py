@@ -30,12 +30,6 @@ WEATHER: Any = {
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def router(tmp_path: Path, upstream: FakeUpstream) -> AsyncIterator[Running]:
     """A router with one provider, `claude`, that is the upstream of the same test."""
     provider = {"plugin": "anthropic", "base_url": upstream.url, "api_key": UPSTREAM_KEY}

@@ -84,12 +84,6 @@ def test_nonsense_is_an_error(bedrock: Bedrock, body: bytes) -> None:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     instance = {"plugin": "bedrock", "api_key": "bedrock-api-key", "base_url": upstream.url}
     async with running(Settings(providers={"bedrock": instance}), tmp_path) as router:

@@ -32,12 +32,6 @@ WEATHER: Any = {
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     keys = {"access_key_id": "AKIDTEST", "secret_access_key": SECRET, "session_token": "session"}
     instance = {"plugin": "bedrock", "region": "eu-north-1", "base_url": upstream.url, **keys}

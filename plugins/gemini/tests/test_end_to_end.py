@@ -34,12 +34,6 @@ PICTURE = base64.b64decode(
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     settings = Settings(
         providers={"gemini": {"plugin": "gemini", "api_key": "google-key", "base_url": upstream.url}},

@@ -28,12 +28,6 @@ KEY = "AIzaSyNotARealKeyAtAllButLongEnough0000"
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def live(upstream: FakeUpstream) -> AsyncIterator[Gemini]:
     """An instance whose Google is on loopback."""
     provider = Gemini("gemini", GeminiSettings(plugin="gemini", api_key=KEY, base_url=upstream.url), Timeouts())

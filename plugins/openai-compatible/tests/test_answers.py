@@ -20,13 +20,6 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    """An upstream on loopback."""
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def ask(tmp_path: Path, upstream: FakeUpstream) -> AsyncIterator[Callable[..., Any]]:
     """Asks through a router whose one provider has this preset: `await ask("groq", "model", stream=True)`."""
     started: dict[str, Any] = {}

@@ -31,12 +31,6 @@ def made() -> Callable[..., OpenRouter]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def start(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """A router whose one provider has these settings."""
     async with AsyncExitStack() as stack:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,6 @@ def vertex() -> Vertex:
     """An instance that is never sent anywhere."""
     settings = VertexSettings(plugin="vertex", project="p1", location="europe-west4", access_token="token-1")
     return Vertex("vertex", settings, Timeouts())
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="session")

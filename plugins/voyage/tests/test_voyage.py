@@ -33,12 +33,6 @@ ORDER = {
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream().listening() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def router(upstream: FakeUpstream, tmp_path: Path) -> AsyncIterator[Running]:
     settings = Settings(
         providers={"voyage": {"plugin": "voyage", "api_key": "voyage-key", "base_url": f"{upstream.url}/v1"}}

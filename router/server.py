@@ -65,6 +65,7 @@ from .store.guardrails import Guardrails
 from .store.idempotency import Idempotency
 from .store.keys import Keys
 from .store.migrations import Migration
+from .store.remains import clear
 from .store.workspaces import Workspaces
 from .tasks import spawn
 from .throttle import Throttle
@@ -227,6 +228,7 @@ class Server:
         )
         self.keys.gone = self._forget
         await self.keys.load()
+        self._exit.callback(spawn("clear what remains of deleted keys", clear(self.database)).cancel)
         self.guardrails = Guardrails(self.database, self.clock.wall)
         await self.guardrails.load()
         self.workspaces = Workspaces(self.database, self.clock.wall)

@@ -49,7 +49,7 @@ class Contents:
         """What was said in the call with this id."""
         if (future := self._waiting.get(id)) is not None:
             await asyncio.wait([future])
-        row = await self._database.one(f"SELECT {', '.join(COLUMNS)} FROM content WHERE id = ?", (id,))  # noqa: S608
+        row = await self._database.one(_FIND, (id,))
         return Content(*row) if row is not None else None
 
     async def judge(self, generation_id: str, key_hash: str, category: str, comment: str | None) -> None:
@@ -85,6 +85,11 @@ class Contents:
         return forgotten
 
 
+#: what remains of a deleted key (store/remains.py) is not there any more
+_FIND = f"""
+    SELECT {", ".join(COLUMNS)} FROM content
+    WHERE id = ? AND NOT EXISTS (SELECT 1 FROM key WHERE hash = content.key_hash AND deleted_unix IS NOT NULL)
+"""  # noqa: S608 - our own words
 _JUDGE = """
     INSERT INTO feedback (id, created_unix, generation_id, key_hash, category, comment) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -141,4 +146,10 @@ _FORGOTTEN = (
     "DELETE FROM feedback WHERE key_hash IN (SELECT hash FROM key WHERE deleted_unix IS NOT NULL)",
 )
 
-MIGRATIONS = (Migration("content", 1, runs(_FIRST)), Migration("content", 2, runs(_FORGOTTEN)))
+#: in pieces: store/remains.py
+_CLEARED = ("DROP TRIGGER content_is_forgotten", "CREATE INDEX feedback_key ON feedback (key_hash)")
+
+MIGRATIONS = tuple(
+    Migration("content", number, runs(statements))
+    for number, statements in enumerate((_FIRST, _FORGOTTEN, _CLEARED), 1)
+)

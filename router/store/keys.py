@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import secrets
 import sqlite3
 import time
@@ -22,8 +23,11 @@ from ..prices import usd
 from .audit import Change, recorded
 from .database import Database
 from .errors import StoreError
+from .remains import clear
 from .schema.managing import NOWHERE
 from .writer import Statement
+
+log = logging.getLogger(__name__)
 
 #: the shortest management key that the environment may bring
 SHORTEST_SECRET = 32
@@ -182,15 +186,19 @@ class Keys:
         return await self.update(reference, disabled=disabled)
 
     async def delete(self, reference: str, *, change: Change | None = None) -> Identity:
-        """Take the key away for good, and by the stores' triggers what is held for it; what it did stays in the ledger under its hash.
+        """Take the key away for good, and what is held for it: by the stores' triggers, and what may be much in pieces after that.
 
-        Raises NotFound.
+        What it did stays in the ledger under its hash. Raises NotFound.
         """
         async with self._turn:
             identity = await self.show(reference)
             gone = "UPDATE key SET deleted_unix = ? WHERE id = ? AND deleted_unix IS NULL"
             note = _note(change, "key.delete", identity, {"name": identity.name})
             await self._write(identity, (gone, (self._wall(), identity.id)), note)
+        try:
+            await clear(self._database, identity.id)
+        except StoreError as error:
+            log.error("what remains of the key %s is deleted at the next start: %s", identity.label, error)
         return identity
 
     async def rotate(

@@ -219,5 +219,16 @@ _FORGOTTEN = (
     "DELETE FROM responses WHERE owner IN (SELECT id FROM key WHERE deleted_unix IS NOT NULL)",
 )
 
+#: those that have ended go in pieces: store/remains.py
+_CLEARED = (
+    "DROP TRIGGER responses_are_forgotten",
+    """
+    CREATE TRIGGER runs_are_forgotten AFTER UPDATE OF deleted_unix ON key WHEN new.deleted_unix IS NOT NULL
+    BEGIN DELETE FROM responses_run WHERE owner = new.id; END
+    """,
+)
 
-MIGRATIONS = [Migration(OWNER, 1, runs(_FIRST)), Migration(OWNER, 2, runs(_FORGOTTEN))]
+
+MIGRATIONS = [
+    Migration(OWNER, number, runs(statements)) for number, statements in enumerate((_FIRST, _FORGOTTEN, _CLEARED), 1)
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from router import Identity, hookimpl
 from router.builtin import DEFAULT_PLUGINS
 from router.builtin.idempotency import Idempotency
 from router.server import Server
-from router.settings import ResponsesSettings, RetentionSettings
-from router.store import Database
+from router.settings import ResponsesSettings, RetentionSettings, Settings
+from router.store import Database, remains
 from router.store.keys import Keys
 from router.tasks import spawn
-from router.testing import FakeUpstream, Running, json_answer, until
+from router.testing import FakeUpstream, Running, json_answer, running, until
 from tests.builtin.test_compat import ANSWER
 
 from .browser import browsing
@@ -75,6 +76,71 @@ async def test_what_is_held_for_a_key_goes_with_it_and_its_history_stays(start: 
     assert (await router.get(content + id, key=router.management)).status == 404
     assert (await router.get(content + stays, key=router.management)).status == 200
     assert (await ask(router, "GET", f"/api/v1/generation?id={id}"))["data"]["id"] == id
+
+
+async def much(database: Database, data: dict[str, Any], rows: int) -> None:
+    """Very much was said in calls of a key."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+    content = (
+        "INSERT INTO content (id, created_unix, key_hash, request, answer) SELECT 'much-' || i, 0, ?, '{}', '{}' FROM n"
+    )
+    responses = """
+        INSERT INTO responses (id, owner, created_unix, status, background, input, response)
+        SELECT 'resp-' || i, ?, 0, 'completed', 0, '[]', '{"output": [{"id": "item-' || i || '"}]}' FROM n
+    """
+    await database.write(
+        (f"{numbers} {content}", (rows, data["hash"])),
+        (f"{numbers} {responses}", (rows, data["id"])),
+    )
+
+
+async def test_while_much_of_a_key_is_deleted_others_write_and_nobody_sees_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remains, "AT_ONCE", 1)
+    router = await start(providers=ECHO, **KEPT)
+    new = await made(router)
+    id = await used(router, new["key"])
+    await much(router.server.database, new["data"], 500)
+    path = f"/api/v1/generation/content?id={id}"
+    deleting = spawn("delete", ask(router, "DELETE", f"/api/v1/keys/{new['hash']}"))
+    await until(lambda: router.server.keys.get(new["hash"]) is None)
+
+    seen = await router.get(path, key=router.management)
+    await made(router, name="other")
+    left = await held(router, new["data"])
+    await deleting
+
+    assert seen.status == 404
+    assert left["content"] > 0
+    assert left["responses"] > 0
+    assert not any((await held(router, new["data"])).values())
+
+
+async def test_what_a_crash_has_left_of_a_key_goes_at_the_next_start(tmp_path: Path) -> None:
+    settings = Settings(providers={"echo": {"plugin": "echo"}}, **KEPT)
+    async with running(settings, tmp_path) as router:
+        new, other = await made(router), await made(router, name="other")
+        for each in (new, other):
+            await used(router, each["key"])
+        await much(router.server.database, new["data"], 500)
+        # as after the first transaction of a deletion
+        await router.server.database.write(("UPDATE key SET deleted_unix = 1 WHERE hash = ?", (new["hash"],)))
+        assert (await held(router, new["data"]))["content"] > 500
+        stays = await held(router, other["data"])
+
+    router.server = server = Server(settings, {})
+    server.load_plugins()
+    await server.start()
+
+    async def gone() -> bool:
+        return not any((await held(router, new["data"])).values())
+
+    try:
+        await until(gone)
+        assert await held(router, other["data"]) == stays
+    finally:
+        await server.stop()
 
 
 async def test_what_a_manager_has_allowed_goes_with_his_key(start: Start) -> None:

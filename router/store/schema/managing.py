@@ -239,7 +239,7 @@ CHARGES = (
     """,
 )
 
-#: with a key goes what was held for it (in the stores of plugins too, each by a trigger of its own); history and money stay
+#: with a key goes what was held for it (much of it in pieces: store/remains.py); history and money stay
 FORGOTTEN = (
     """
     CREATE TRIGGER key_is_forgotten AFTER UPDATE OF deleted_unix ON key WHEN new.deleted_unix IS NOT NULL

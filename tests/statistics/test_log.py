@@ -65,6 +65,15 @@ async def test_changes_by_the_command_line_have_no_key(router: Running) -> None:
     assert (first["actor"], first["key_hash"]) == ("command line", None)
 
 
+async def test_what_was_refused_before_it_became_a_call_does_not_fill_the_log(router: Running) -> None:
+    before = await ids(router, "")
+    refused = ((b"{", None), (ASK | {"model": "no/such"}, None), (ASK, "sk-rt-v1-nobody"), (ASK, router.management))
+    statuses = [(await router.post("/v1/chat/completions", body, key=key)).status for body, key in refused]
+
+    assert statuses == [400, 404, 401, 403]
+    assert await ids(router, "") == before
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

@@ -21,6 +21,7 @@ from .errors import StreamTruncated, UpstreamUnavailable
 __all__ = ["Frames", "MessageEvent", "frame", "open_events", "open_lines"]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
+_STRAY_BYTES = 64 * 1024
 _BOM = codecs.BOM_UTF8
 
 # It logs every event at DEBUG, prompts and all.
@@ -241,6 +242,14 @@ def data_of(frame: bytes) -> bytes:
             value = line[5:]
             parts.append(value[1:] if value[:1] == b" " else value)
     return b"\n".join(parts)
+
+
+def stray(kept: bytes, frame: bytes) -> bytes:
+    """What is kept of a body that is no event stream at all, and may be an error: with this frame, which has no data. Comments are
+    not kept, nor is the rest of a long body."""
+    if len(kept) < _STRAY_BYTES and (kept or frame.lstrip()[:1] in (b"{", b"[")):
+        return kept + frame
+    return kept
 
 
 def frame(data: bytes, event: str = "") -> bytes:

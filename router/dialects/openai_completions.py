@@ -17,7 +17,7 @@ from ..events import Event, Finish, Reply, Start, Stop, TextDelta
 from ..head import Head
 from ..model import ChatRequest, Message, Text
 from ..openai_words import failure, merge_usage, reason_of, text_of, usage_of
-from ..sse import Frames, data_of, frame
+from ..sse import Frames, data_of, frame, stray
 from ..wire import openai as wire
 from .again import Again
 from .base import Dialect, Flow, Path
@@ -354,8 +354,8 @@ class Tap:
             self.done = True
             return False
         if not data:
-            if not self._choices and (self._stray or whole.lstrip()[:1] in (b"{", b"[")) and len(self._stray) < 65536:
-                self._stray += whole
+            if not self._choices:
+                self._stray = stray(self._stray, whole)
             return False
         try:
             chunk = _decode_chunk(data)

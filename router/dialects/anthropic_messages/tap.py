@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...events import Event
-from ...sse import Frames, data_of, frame
+from ...sse import Frames, data_of, frame, stray
 from ...wire import anthropic as wire
 from ...wire.anthropic_words import FINISH, merged
 from .common import cost_members, encode_json, failure, provider_of, told_usage
@@ -20,7 +20,6 @@ from .common import cost_members, encode_json, failure, provider_of, told_usage
 if TYPE_CHECKING:
     from ...call import Call
 
-_STRAY_BYTES = 64 * 1024
 #: events that we read: one of them in another form than expected is an error, of any other it is none
 _KNOWN = frozenset(
     {
@@ -199,12 +198,8 @@ class Tap:
 
     def _no_event(self, whole: bytes) -> None:
         """A comment, or a body that is no event stream at all: kept to be read at the end."""
-        if (
-            not self._started
-            and len(self._stray) < _STRAY_BYTES
-            and (self._stray or whole.lstrip()[:1] in (b"{", b"["))
-        ):
-            self._stray += whole
+        if not self._started:
+            self._stray = stray(self._stray, whole)
 
     def _nothing(self) -> UpstreamError:
         """What to say of a stream without a single event of an answer."""

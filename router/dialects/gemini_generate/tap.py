@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...events import Event
-from ...sse import Frames, data_of
+from ...sse import Frames, data_of, stray
 from . import common
 from .answer import Reading, Unreadable, failure
 
 if TYPE_CHECKING:
     from ...call import Call
-
-_STRAY_BYTES = 64 * 1024
 
 
 class Tap:
@@ -111,12 +109,8 @@ class Tap:
 
     def _no_event(self, whole: bytes) -> None:
         """A comment, or a body that is no event stream at all: kept to be read at the end."""
-        if (
-            not self._reading.begun
-            and len(self._stray) < _STRAY_BYTES
-            and (self._stray or whole.lstrip()[:1] in (b"{", b"["))
-        ):
-            self._stray += whole
+        if not self._reading.begun:
+            self._stray = stray(self._stray, whole)
 
     def _nothing(self) -> UpstreamError:
         """What to say of a stream without a single answer."""

@@ -25,7 +25,7 @@ from ...openai_words import (
     text_of,
     usage_of,
 )
-from ...sse import data_of
+from ...sse import data_of, stray
 from ...wire import openai as wire
 from .common import DONE, debug_object, provider_of, usage_apart, usage_object
 from .frames import Stretches
@@ -41,7 +41,6 @@ _OPENING = Raw(b'{"role":"assistant","content":""}')
 #: top-level members that we write ourselves
 _OURS = ("object", "created", "model", "provider")
 _THOUGHT = ("reasoning", "reasoning_content", "reasoning_details")
-_STRAY_BYTES = 64 * 1024
 #: rules in a row that may be learned in vain
 _PATIENCE = 16
 
@@ -193,10 +192,8 @@ class Tap:
 
     def _no_event(self, frame: bytes) -> None:
         """A comment, or a body that is no event stream at all: kept to be read at the end."""
-        if self._choices or len(self._stray) > _STRAY_BYTES:
-            return
-        if self._stray or frame.lstrip()[:1] in (b"{", b"["):
-            self._stray += frame
+        if not self._choices:
+            self._stray = stray(self._stray, frame)
 
     def _look(self, members: dict[str, Raw], choices: list[wire.Choice] | None, data: bytes) -> None:
         """Read what is not content, and leave in `members` what is not ours to write."""

@@ -10,7 +10,7 @@ from msgspec import Raw
 from ...errors import RouterError, StreamTruncated, UpstreamError, UpstreamUnavailable
 from ...events import Event
 from ...openai_words import failure
-from ...sse import Frames, data_of, frame
+from ...sse import Frames, data_of, frame, stray
 from ...wire import openai
 from ...wire import responses as wire
 from .answer import describe, failure_of, patched
@@ -30,7 +30,6 @@ _SILENT = frozenset(
 )
 _ANNOUNCED = ("message", "reasoning")
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_STRAY_BYTES = 64 * 1024
 
 
 class Tap:
@@ -139,8 +138,8 @@ class Tap:
 
     def _no_event(self, whole: bytes) -> None:
         """A comment, `[DONE]`, or a body that is no event stream at all: kept to be read at the end."""
-        if not self._events and len(self._stray) < _STRAY_BYTES and (self._stray or whole.lstrip()[:1] in (b"{", b"[")):
-            self._stray += whole
+        if not self._events:
+            self._stray = stray(self._stray, whole)
 
     def _end(self, whole: bytes, kind: str, response: Raw) -> None:
         self._response = response

@@ -6,8 +6,9 @@ It is OpenAI chat's vocabulary with two changes: content is always a list of typ
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Raw, Struct, field
 
 from .prices import Price
@@ -15,6 +16,8 @@ from .prices import Price
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 Effort = Literal["max", "xhigh", "high", "medium", "low", "minimal", "none"]
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 # --- content ---------------------------------------------------------------------------------------------------------
 
@@ -77,6 +80,17 @@ class ToolCall(Part, tag="tool_call"):
     id: str
     name: str
     arguments: str = ""
+
+    @property
+    def input(self) -> Raw:
+        """The arguments as the object that most upstreams want; `_raw` in it holds what is none."""
+        if not self.arguments.strip():
+            return Raw(b"{}")
+        try:
+            _decode_object(self.arguments)
+        except (msgspec.DecodeError, RecursionError):
+            return Raw(msgspec.json.encode({"_raw": self.arguments}))
+        return Raw(self.arguments.encode())
 
 
 class ToolResult(Part, tag="tool_result"):

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct, field
 
 from router import AnyPart, Audio, ChatRequest, Image, Message, Outgoing, Reasoning, Text, ToolCall, ToolResult
@@ -29,7 +28,6 @@ CONTINUE = "Continue your last message exactly where it ends. Do not repeat any 
 _NO_IMAGES = "images of assistant messages are not sent to Anthropic"
 _THOUGHTS = ("thinking", "redacted_thinking")
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_decode_any = msgspec.json.Decoder().decode
 
 
 class Turn(Struct, kw_only=True):
@@ -178,7 +176,7 @@ class Conversation:
     def _call(self, part: ToolCall) -> Block:
         name = upstream_name(part.name)
         self.called[name] = None
-        made: Block = {"type": "tool_use", "id": part.id, "name": name, "input": _input(part.arguments)}
+        made: Block = {"type": "tool_use", "id": part.id, "name": name, "input": part.input}
         if self._own_extra:
             made |= part.extra
         if part.cache_control is not None:
@@ -253,17 +251,6 @@ class Conversation:
 def _texts(content: list[AnyPart], *, own: bool) -> list[Block]:
     """The text of a system message. Anthropic's takes nothing else."""
     return [made for part in content if isinstance(part, Text) and (made := block(part, own=own)) is not None]
-
-
-def _input(arguments: str) -> object:
-    """The arguments of a call as the object that Anthropic wants; `_raw` holds what is none."""
-    if not arguments.strip():
-        return {}
-    try:
-        value = _decode_any(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        return {"_raw": arguments}
-    return Raw(arguments.encode()) if isinstance(value, dict) else {"_raw": arguments}
 
 
 def _unanswered(id: str) -> Block:

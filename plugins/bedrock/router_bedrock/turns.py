@@ -155,7 +155,7 @@ class Conversation:
                     name = tool_name(part.name)
                     self.called[name] = None
                     made += [
-                        {"toolUse": {"toolUseId": id, "name": name, "input": _input(part.arguments)}},
+                        {"toolUse": {"toolUseId": id, "name": name, "input": part.input}},
                         *self._mark(part),
                     ]
                 case Reasoning():
@@ -253,17 +253,6 @@ def _rename(document: Block, taken: set[str]) -> None:
         number += 1
         document["name"] = f"{name} {number}"
     taken.add(document["name"])
-
-
-def _input(arguments: str) -> object:
-    """The arguments of a call as the object that Bedrock wants; `_raw` holds what is none."""
-    if not arguments.strip():
-        return {}
-    try:
-        value = _decode_any(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        return {"_raw": arguments}
-    return Raw(arguments.encode()) if isinstance(value, dict) else {"_raw": arguments}
 
 
 def _no_thought_at_the_end(turn: Turn) -> None:

@@ -212,7 +212,7 @@ class _ModelTurn:
 
     def call(self, call: ToolCall, signature: str | None) -> Part:
         part = Part(
-            function_call=FunctionCall(id=call.id, name=call.name, args=_arguments(call.arguments)),
+            function_call=FunctionCall(id=call.id, name=call.name, args=call.input),
             thought_signature=signature,
         )
         self._parts.append(part)
@@ -265,12 +265,6 @@ def _is_answer(part: Part | Raw) -> bool:
 
 def _signature(part: Reasoning) -> bool:
     return part.kind == "encrypted" and part.format == FORMAT
-
-
-def _arguments(text: str) -> Raw:
-    """The arguments of a call as an object, whatever the model had written."""
-    raw = _object(text) if text.strip() else Raw(b"{}")
-    return raw or Raw(_encode({"_raw": text}))
 
 
 def _object(text: str) -> Raw | None:

@@ -6,9 +6,6 @@ import base64
 import re
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from router import (
     AnyPart,
     Audio,
@@ -26,9 +23,6 @@ from router import (
 
 #: documents that are text as they are, by their media type
 _PLAIN = re.compile(r"text/|application/(?:json|xml|x-yaml|yaml|javascript)")
-
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Turns:
@@ -103,18 +97,7 @@ class Turns:
 
     def _call(self, part: ToolCall) -> dict[str, Any]:
         self._names[part.id] = part.name
-        return {"function": {"name": part.name, "arguments": _arguments(part.arguments)}}
-
-
-def _arguments(text: str) -> Raw:
-    """The arguments of a call as an object, whatever the model had written."""
-    if not text.strip():
-        return Raw(b"{}")
-    try:
-        _decode_object(text)
-    except (msgspec.DecodeError, RecursionError):
-        return Raw(_encode({"_raw": text}))
-    return Raw(text.encode())
+        return {"function": {"name": part.name, "arguments": part.input}}
 
 
 def _file_text(part: File) -> str:

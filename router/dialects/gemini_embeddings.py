@@ -18,6 +18,7 @@ from ..modalities import EmbedInput, EmbedRequest
 from ..model import Image, Text
 from ..prices import Usage
 from ..wire import gemini as wire
+from ..wire.reading import reader
 from . import envelopes
 from .again import Again
 from .base import Dialect, Path
@@ -261,16 +262,13 @@ class _Answer(Struct, rename="camel"):
     usage_metadata: _Counted | None = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
+_read_answer = reader(_Answer, "vectors")
 
 
 def _relayed(call: Call, body: bytes) -> tuple[int, Usage | None]:
     """How many vectors Google's answer holds, and what it counts; older models count nothing."""
     members_of(call, body)
-    try:
-        told = _decode_answer(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read_answer(body)
     vectors = told.embeddings if told.embeddings is not None else [told.embedding] if told.embedding else []
     counted = (told.usage_metadata.prompt_token_count if told.usage_metadata else None) or 0
     return len(vectors), Usage(input=counted).clamped() if counted > 0 else None

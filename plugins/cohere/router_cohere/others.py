@@ -17,9 +17,9 @@ from router import (
     Reranked,
     RerankRequest,
     Text,
-    UpstreamUnavailable,
     Usage,
 )
+from router.wire.reading import reader
 
 #: what vectors are for, by the words of other APIs
 _TYPES = {
@@ -101,26 +101,20 @@ class _Reranked(Struct):
     meta: _Meta | None = None
 
 
-_decode_vectors = msgspec.json.Decoder(_Embedded).decode
-_decode_results = msgspec.json.Decoder(_Reranked).decode
+_read_vectors = reader(_Embedded, "vectors")
+_read_order = reader(_Reranked, "order")
 
 
 def embedded(body: bytes) -> Embedded:
     """The vectors of an answer."""
-    try:
-        told = _decode_vectors(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read_vectors(body)
     tokens = int(_billed(told.meta).input_tokens or 0)
     return Embedded(vectors=told.embeddings.numbers, usage=Usage(input=tokens) if tokens else None, id=told.id)
 
 
 def reranked(body: bytes) -> Reranked:
     """The order that an answer gives. Cohere charges by the search."""
-    try:
-        told = _decode_results(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no order") from error
+    told = _read_order(body)
     units = int(_billed(told.meta).search_units or 0)
     return Reranked(
         results=[Ranked(index=each.index, score=each.relevance_score) for each in told.results],

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Text, UpstreamUnavailable, Usage
+from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Text, Usage
+from router.wire.reading import reader
 
 #: what vectors are for, by the words of other APIs; Google's own are taken too
 _TASKS = {
@@ -80,15 +81,12 @@ class _Answer(Struct, rename="camel"):
     usage_metadata: _Counted | None = None
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_read = reader(_Answer, "vectors")
 
 
 def embedded(body: bytes) -> Embedded:
     """The vectors of an answer. Older models count nothing."""
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read(body)
     counted = told.usage_metadata.prompt_token_count if told.usage_metadata else 0
     return Embedded(
         vectors=[each.values for each in told.embeddings], usage=Usage(input=counted) if counted > 0 else None

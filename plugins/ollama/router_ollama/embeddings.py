@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Outgoing, Text, UpstreamUnavailable, Usage
+from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Outgoing, Text, Usage
+from router.wire.reading import reader
 
 
 def embed(request: EmbedRequest, keep_alive: str | int | None) -> Outgoing:
@@ -43,14 +44,11 @@ class _Answer(Struct):
     prompt_eval_count: int | None = None
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_read = reader(_Answer, "vectors")
 
 
 def embedded(body: bytes) -> Embedded:
     """The vectors of an answer."""
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read(body)
     vectors = told.embeddings or ([told.embedding] if told.embedding else [])
     return Embedded(vectors=vectors, usage=Usage(input=told.prompt_eval_count) if told.prompt_eval_count else None)

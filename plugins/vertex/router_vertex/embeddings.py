@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct, field
 from router_gemini.embeddings import parts, task
 
-from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Text, UpstreamUnavailable, Usage
+from router import BadRequest, Embedded, EmbedInput, EmbedRequest, Text, Usage
+from router.wire.reading import reader
 
 _encode = msgspec.json.Encoder().encode
 
@@ -98,15 +99,12 @@ class _Answer(Struct, rename="camel"):
     usage_metadata: _Counted | None = None
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_read = reader(_Answer, "vectors")
 
 
 def embedded(body: bytes) -> Embedded:
     """The vectors of an answer of any kind."""
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read(body)
     found = [each.embeddings for each in told.predictions or ()] or told.embeddings or []
     if told.embedding is not None:
         found = [told.embedding]

@@ -18,9 +18,9 @@ from router import (
     Reranked,
     RerankRequest,
     Text,
-    UpstreamUnavailable,
     Usage,
 )
+from router.wire.reading import reader
 
 #: what vectors are for, by the words of other APIs
 _TYPES = {"search_query": "query", "search_document": "document", "passage": "document"}
@@ -116,26 +116,20 @@ class _Reranked(Struct):
     usage: _Counted | None = None
 
 
-_decode_vectors = msgspec.json.Decoder(_Embedded).decode
-_decode_results = msgspec.json.Decoder(_Reranked).decode
+_read_vectors = reader(_Embedded, "vectors")
+_read_order = reader(_Reranked, "order")
 
 
 def embedded(body: bytes) -> Embedded:
     """The vectors of an answer, in the order of the inputs."""
-    try:
-        told = _decode_vectors(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no vectors") from error
+    told = _read_vectors(body)
     vectors = [each.embedding for each in sorted(told.data, key=lambda each: each.index)]
     return Embedded(vectors=vectors, usage=_usage(told.usage))
 
 
 def reranked(body: bytes) -> Reranked:
     """The order that an answer gives. Voyage charges by the token."""
-    try:
-        told = _decode_results(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UpstreamUnavailable("the upstream's answer holds no order") from error
+    told = _read_order(body)
     return Reranked(
         results=[Ranked(index=each.index, score=each.relevance_score) for each in told.data], usage=_usage(told.usage)
     )

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -70,6 +70,7 @@ from .store.workspaces import Workspaces
 from .tasks import spawn
 from .throttle import Throttle
 
+Own = TypeVar("Own", bound=Struct)
 IDENTITY = web.RequestKey("identity", Identity)
 #: methods that change nothing
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -185,6 +186,12 @@ class Server:
         self.plugin_settings = self.plugins.settings_of(self.settings)
         self.payments = self.plugins.hook.router_payments(settings=self.plugin_settings)
         self.dialects.extend(dialect for group in self.plugins.hook.router_dialects() for dialect in group)
+
+    def own_settings(self, name: str, kind: type[Own]) -> Own:
+        """`[plugins.<name>]`, for the plugin whose Struct for it this is."""
+        settings = self.plugin_settings[name]
+        assert isinstance(settings, kind)
+        return settings
 
     def migrations(self) -> list[Migration]:
         """Those of all plugins."""

@@ -121,9 +121,7 @@ class Cache:
 
     @property
     def _settings(self) -> CacheSettings:
-        settings = self._server.plugin_settings[NAME]
-        assert isinstance(settings, CacheSettings)
-        return settings
+        return self._server.own_settings(NAME, CacheSettings)
 
     def _found(self, call: Call, key: bytes, again: Again) -> Recalled | None:
         kept = self.shelf.get(key)

@@ -143,8 +143,7 @@ class Idempotency:
         assert call.identity is not None
         if claim.owned and not self._lives(call.identity):
             return
-        settings = self._server.plugin_settings[NAME]
-        assert isinstance(settings, IdempotencySettings)
+        settings = self._server.own_settings(NAME, IdempotencySettings)
         kept = Kept(
             fingerprint=claim.fingerprint,
             until=self.shelf.now() + KEPT_S,

@@ -46,8 +46,7 @@ async def router_admit(call: Call) -> None:
 def _wish(call: Call) -> Wish | None:
     """What the request wants; None where it switches the plugin off."""
     entry = next((each for each in call.head.plugins if each["id"] == ID), None)
-    settings = call.server.plugin_settings[ID]
-    assert isinstance(settings, Settings)
+    settings = call.server.own_settings(ID, Settings)
     if entry is None:
         return None if _switched_off(call) else Wish(settings=settings, files=settings.max_files)
     pdf, files = entry.get("pdf") or {}, entry.get("max_files", settings.max_files)

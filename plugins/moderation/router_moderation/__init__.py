@@ -53,9 +53,7 @@ class Moderation:
     @property
     def settings(self) -> ModerationSettings:
         """`[plugins.moderation]`."""
-        settings = self._app.plugin_settings[ID]
-        assert isinstance(settings, ModerationSettings)
-        return settings
+        return self._app.own_settings(ID, ModerationSettings)
 
     # --- once ---
 

@@ -107,8 +107,7 @@ def _no_constant(name: str) -> None:
 
 async def _repaired(call: Call, text: str, schema: str | None) -> tuple[str | None, str]:
     """The healed text, None where there is none, and what to say about it."""
-    settings = call.server.plugin_settings[ID]
-    assert isinstance(settings, Settings)
+    settings = call.server.own_settings(ID, Settings)
     if len(text) > settings.max_kb * 1024:
         return None, f"left as it was: longer than {settings.max_kb} kB"
     asked = json.dumps({"text": text, "schema": schema}).encode()

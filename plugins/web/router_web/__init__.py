@@ -66,9 +66,7 @@ class Web:
     @property
     def settings(self) -> WebSettings:
         """`[plugins.web]`."""
-        settings = self._app.plugin_settings[ID]
-        assert isinstance(settings, WebSettings)
-        return settings
+        return self._app.own_settings(ID, WebSettings)
 
     # --- once ---
 

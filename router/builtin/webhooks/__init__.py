@@ -138,6 +138,4 @@ class Webhooks:
 
     @property
     def _settings(self) -> WebhookSettings:
-        settings = self._server.plugin_settings[NAME]
-        assert isinstance(settings, WebhookSettings)
-        return settings
+        return self._server.own_settings(NAME, WebhookSettings)

@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...events import Event
-from ...sse import Frames, data_of, frame, stray
+from ...sse import data_of, frame, stray
 from ...wire import anthropic as wire
 from ...wire.anthropic_words import FINISH, merged
+from ..raw_tap import RawTap
 from .common import cost_members, encode_json, failure, provider_of, told_usage
 
 if TYPE_CHECKING:
@@ -38,39 +38,17 @@ class _Unreadable(UpstreamUnavailable):
     """An event that is no JSON, or not of the form of its kind."""
 
 
-class Tap:
+class Tap(RawTap):
     """`Flow` of the raw lane: bytes in, the same bytes out, `call.outcome` filled."""
 
     def __init__(self, call: Call) -> None:
-        self.content = False
-        self.done = False
-        self._call = call
-        self._frames = Frames()
+        super().__init__(call)
         self._usage: wire.Usage | None = None
         self._started = False
         self._called = False
         self._metadata = call.metadata is not None
         #: frames that wait for the end: `message_stop`, with metadata `message_delta` too
         self._held: list[bytes] = []
-        self._error: UpstreamError | None = None
-        #: the beginning of a body that is no event stream at all
-        self._stray = b""
-
-    def feed(self, item: bytes | Event) -> bytes:
-        """Take a piece of the upstream's stream in, give whole frames."""
-        assert isinstance(item, bytes)
-        out: list[bytes] = []
-        try:
-            for each in self._frames.feed(item):
-                out.append(self._frame(each))
-                if self.done:
-                    break
-        except UpstreamError as error:
-            # what came in front of an error is the client's
-            if not self.content:
-                raise
-            self._error, self.done = error, True
-        return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self) -> None:
         """The upstream's stream is over. Raises where it is no whole answer."""

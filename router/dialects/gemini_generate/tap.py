@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...events import Event
-from ...sse import Frames, data_of, stray
+from ...sse import data_of, stray
+from ..raw_tap import RawTap
 from . import common
 from .answer import Reading, Unreadable, failure
 
@@ -18,39 +18,16 @@ if TYPE_CHECKING:
     from ...call import Call
 
 
-class Tap:
+class Tap(RawTap):
     """`Flow` of the raw lane: bytes in, the same bytes out, `call.outcome` filled."""
 
     def __init__(self, call: Call) -> None:
-        self.content = False
-        self.done = False
-        self._call = call
-        self._frames = Frames()
+        super().__init__(call)
         self._reading = Reading(call)
         self._events = common.wants_events(call)
         self._first = True
         #: the answer that may be the last one: its frame, and its data
         self._held: tuple[bytes, bytes] | None = None
-        self._error: UpstreamError | None = None
-        #: the beginning of a body that is no event stream at all
-        self._stray = b""
-
-    def feed(self, item: bytes | Event) -> bytes:
-        """Take a piece of the upstream's stream in, give whole frames."""
-        assert isinstance(item, bytes)
-        out: list[bytes] = []
-        try:
-            for each in self._frames.feed(item):
-                out.append(self._frame(each))
-                if self.done:
-                    break
-        except UpstreamError as error:
-            # what came in front of an error is the client's
-            if not self.content:
-                raise
-            out.append(self._release())
-            self._error, self.done = error, True
-        return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self) -> None:
         """The upstream's stream is over. Raises where it is no whole answer."""
@@ -87,6 +64,9 @@ class Tap:
         out = self._release()
         self._held = whole, data
         return out if self._reading.complete else out + self._release()
+
+    def _cut_off(self) -> bytes:
+        return self._release()
 
     def _release(self) -> bytes:
         if self._held is None:

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Raw
 
 from ...errors import RouterError, StreamTruncated, UpstreamError, UpstreamUnavailable
-from ...events import Event
 from ...openai_words import failure
-from ...sse import Frames, data_of, frame, stray
+from ...sse import data_of, frame, stray
 from ...wire import openai
 from ...wire import responses as wire
+from ..raw_tap import RawTap
 from .answer import describe, failure_of, patched
 from .encode import STATE, end_mark
 from .response import failed, response_object
@@ -32,42 +32,20 @@ _ANNOUNCED = ("message", "reasoning")
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
-class Tap:
+class Tap(RawTap):
     """`Flow` of the raw lane: bytes in, the same bytes out, `call.outcome` filled."""
 
     def __init__(self, call: Call) -> None:
-        self.content = False
-        self.done = False
-        self._call = call
-        self._frames = Frames()
+        super().__init__(call)
         self._events = 0
         #: the terminal frame, and the response object inside of it
         self._last = b""
         self._response = openai.NOTHING
-        self._error: UpstreamError | None = None
-        self._stray = b""
         peeked: Peeked = call.head.decoded
         self._kept = peeked.kept is not None
         call.state[STATE] = self
 
     # --- what the relay calls ---
-
-    def feed(self, item: bytes | Event) -> bytes:
-        """Take a piece of the upstream's stream in, give whole frames."""
-        assert isinstance(item, bytes)
-        out: list[bytes] = []
-        for each in self._frames.feed(item):
-            if self.done:
-                break
-            try:
-                if self._look(each):
-                    out.append(self._own(each) if self._kept else each)
-            except UpstreamError as error:
-                # what came in front of an error is the client's
-                if not (self.content and out):
-                    raise
-                self._error, self.done = error, True
-        return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self) -> None:
         """The upstream's stream is over. Raises where it is no whole answer."""
@@ -102,6 +80,11 @@ class Tap:
         return frame(openai.encode(event), "response.failed") + end_mark(self._call)
 
     # --- frames ---
+
+    def _frame(self, whole: bytes) -> bytes:
+        if not self._look(whole):
+            return b""
+        return self._own(whole) if self._kept else whole
 
     def _own(self, whole: bytes) -> bytes:
         """The frame with the id by which the router keeps the response, where it holds the response."""

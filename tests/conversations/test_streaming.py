@@ -14,6 +14,7 @@ from aiohttp import web
 
 from router.settings import CompatSettings, StreamSettings
 from router.testing import FakeUpstream, until
+from router.testing.upstream import Handler
 
 from .lanes import CUT, INPUT, LANES, OUTPUT, RELAYED, TEXT, WORDS, Lane, sends
 from .program import Program
@@ -96,21 +97,27 @@ async def test_a_page_may_read_what_it_asked_for(tmp_path: Path, stream: bool) -
             assert conversation.headers.get("access-control-allow-origin") == allowed
 
 
+def one_word(lane: Lane, go: asyncio.Event) -> Handler:
+    """Says one word, and the rest when the event is set."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(lane.opening() + lane.says(WORDS[0]))
+        await go.wait()
+        await response.write(lane.says(WORDS[1]) + lane.says(WORDS[2]) + lane.ending())
+        return response
+
+    return answer
+
+
 @each_lane
 async def test_each_event_is_sent_on_as_it_comes(tmp_path: Path, lane: Lane) -> None:
     """The second word is not even written when the first one has been read."""
     read = asyncio.Event()
 
-    async def upstream(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(lane.opening() + lane.says(WORDS[0]))
-        await read.wait()
-        await response.write(lane.says(WORDS[1]) + lane.says(WORDS[2]) + lane.ending())
-        return response
-
     async with (
-        stage(tmp_path, lane, [upstream]) as play,
+        stage(tmp_path, lane, [one_word(lane, read)]) as play,
         talk(play.router.url, play.router.key, STREAM) as conversation,
     ):
         await conversation.head()
@@ -432,16 +439,8 @@ async def waiting() -> AsyncIterator[tuple[FakeUpstream, asyncio.Event]]:
     """An upstream that says one word, and the rest when the event is set."""
     go = asyncio.Event()
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(RELAYED.opening() + RELAYED.says(WORDS[0]))
-        await go.wait()
-        await response.write(RELAYED.says(WORDS[1]) + RELAYED.says(WORDS[2]) + RELAYED.ending())
-        return response
-
     async with FakeUpstream().listening() as upstream:
-        upstream.will(answer)
+        upstream.will(one_word(RELAYED, go))
         yield upstream, go
 
 

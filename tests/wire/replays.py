@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
+
+from .client import ask
 from .expected import Failure, Reply, expected
 from .recordings import Recording
+from .stage import Stage
 
 #: recordings that cannot be replayed, with the reason
 EXCLUDED: dict[str, str] = {}
@@ -60,6 +64,25 @@ def plausible(recording: Recording) -> dict[str, Any]:
     if streams(recording):
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
+
+
+async def assert_says(
+    recorded: Reply | Failure, body: dict[str, Any], stage: Stage, http: aiohttp.ClientSession
+) -> None:
+    """Ask, and compare the answer with what was recorded. The upstream gets one request."""
+    instance = body["model"].partition("/")[0]
+    before = len(stage.upstream.asked.get(instance, []))
+
+    answer = await ask(http, stage.url, stage.key, body)
+
+    assert answer.faults == []
+    same_ids(answer.said, recorded)
+    if isinstance(recorded, Reply) and isinstance(answer.said, Reply):
+        assert (answer.provider, answer.model) == (instance, body["model"])
+        assert answer.usage_estimated == (recorded.usage is None)
+        recorded.usage = recorded.usage or answer.said.usage
+    assert answer.said == recorded
+    assert len(stage.upstream.asked[instance]) == before + 1
 
 
 def same_ids(said: Reply | Failure, recorded: Reply | Failure) -> None:

@@ -11,11 +11,10 @@ import pytest_asyncio
 
 from . import clouds
 from .as_chat import UNDETERMINED, NoForm, anthropic_as_chat, gemini_as_chat
-from .client import ask
 from .expected import Reply
 from .normal import anthropic_normal, gemini_normal
 from .recordings import MISSING, Recording, recordings
-from .replays import same_ids, streams
+from .replays import assert_says, streams
 from .stage import Stage, staged
 from .upstream import Asked
 
@@ -81,15 +80,7 @@ async def test_client_gets_what_the_provider_said(
     body = plausible(recording, said) | {"model": f"{recording.name}/{clouds.model_of(recording)}"}
     stage.upstream.split[recording.name] = split
 
-    answer = await ask(http, stage.url, stage.key, body)
-
-    assert answer.faults == []
-    same_ids(answer.said, said)
-    if isinstance(said, Reply) and isinstance(answer.said, Reply):
-        assert (answer.provider, answer.model) == (recording.name, body["model"])
-        assert answer.usage_estimated == (said.usage is None)
-        said.usage = said.usage or answer.said.usage
-    assert answer.said == said
+    await assert_says(said, body, stage, http)
 
 
 def plausible(recording: Recording, said: Any) -> dict[str, Any]:

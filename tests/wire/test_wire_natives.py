@@ -9,12 +9,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from . import natives
+from . import natives, replays
 from .as_chat import NoForm
-from .client import ask
 from .expected import Reply, Usage
 from .recordings import MISSING, Recording, recordings
-from .replays import same_ids
 from .schemas import REQUESTS, breaches
 from .stage import Stage, staged
 from .upstream import Asked
@@ -95,18 +93,7 @@ async def assert_says(
     said = natives.said_by(recording)
     body = plausible(said) | {"model": f"{instance}/{natives.model_of(recording)}"}
     body |= {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    before = len(stage.upstream.asked.get(instance, []))
-
-    answer = await ask(http, stage.url, stage.key, body)
-
-    assert answer.faults == []
-    same_ids(answer.said, said)
-    if isinstance(said, Reply) and isinstance(answer.said, Reply):
-        assert (answer.provider, answer.model) == (instance, body["model"])
-        assert answer.usage_estimated == (said.usage is None)
-        said.usage = said.usage or answer.said.usage
-    assert answer.said == said
-    assert len(stage.upstream.asked[instance]) == before + 1
+    await replays.assert_says(said, body, stage, http)
 
 
 def plausible(said: Any) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from router.testing import FakeUpstream, json_answer, sse_answer
 
-from .families import CACHED, INPUT, OUTPUT, THOUGHT, Answer, Family, ToolCall
+from .families import CACHED, INPUT, OUTPUT, Answer, Family, ToolCall
 from .families import FAMILIES as ALL
+from .responses import USAGE
 
 WORDS = ["Hello", " there", ", friend", "."]
 CALLS = [ToolCall("call_1", "weather", {"city": "Oslo"}), ToolCall("call_2", "weather", {"city": "Rome"})]
@@ -212,13 +213,6 @@ def response(*output: dict[str, Any], status: str = "completed") -> dict[str, An
     }
 
 
-USAGE = {
-    "input_tokens": INPUT,
-    "input_tokens_details": {"cached_tokens": CACHED},
-    "output_tokens": OUTPUT,
-    "output_tokens_details": {"reasoning_tokens": THOUGHT},
-    "total_tokens": INPUT + OUTPUT,
-}
 THINKING = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAAAB"}
 PLACE = {"item_id": "msg_1", "output_index": 1, "content_index": 0}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from router.events import Event
-from router.provider import Upstream
+from router.testing.recordings import Replayed
 from tests.dialects import anthropic_making, gemini_making, making, making_responses
 from tests.dialects.lanes import encoded
 from tests.wire import anthropic_client, client, gemini_client, responses_client
@@ -24,19 +24,6 @@ from .upstreams import KINDS, made
 
 PROVIDERS = {name: made(name) for name in KINDS}
 SHOWN = {"thinkingConfig": {"includeThoughts": True}}
-
-
-class Packets(Upstream):
-    """An answer in these pieces."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__(stream=True)
-        self._pieces = pieces
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Them."""
-        for piece in self._pieces:
-            yield piece
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -52,7 +39,7 @@ def events_of(upstream: str, content: bytes, places: list[int]) -> list[Event]:
         return list(provider.decode(content).events())
 
     async def read() -> list[Event]:
-        return [event async for event in provider.events(provider.messages(Packets(cut(content, places))))]
+        return [event async for event in provider.events(provider.messages(Replayed(cut(content, places))))]
 
     return asyncio.run(read())
 

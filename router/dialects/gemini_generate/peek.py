@@ -15,7 +15,7 @@ from ...head import Head
 from ...model import ReasoningConfig
 from ...wire import gemini as wire
 from ..openai_chat.fields import MAX_NAME_CHARS, MAX_TOOLS, convert
-from ..openai_chat.peek import MESSAGE_TOKENS, routing, size_of, wanted_plugins
+from ..openai_chat.peek import MESSAGE_TOKENS, read_object, routing, size_of, wanted_plugins
 from . import fields
 from .common import given
 from .marks import MARK
@@ -79,18 +79,7 @@ def model_of(path: str) -> str:
 
 def read_members(body: bytes, spelling: fields.Spelling = fields.REQUEST) -> tuple[dict[str, Raw], dict[str, Raw]]:
     """The members of a body as they came and in camel case. Raises BadRequest where it is no JSON object."""
-    try:
-        if not body.isascii():
-            str(body, "utf-8")
-        return spelling.members_of(body)
-    except UnicodeDecodeError:
-        raise BadRequest("the body is not UTF-8") from None
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-    except msgspec.ValidationError:
-        raise BadRequest("the body must be a JSON object") from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}" if body else "the body is empty") from None
+    return read_object(body, spelling.members_of)
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,6 +17,7 @@ from ...openai_words import reasoning_config
 from ...wire import openai as wire
 from .fields import FIELDS, convert
 
+Object = TypeVar("Object")
 #: names of plugins in `transforms` that are not their ids
 TRANSFORMS = {"middle-out": "context-compression"}
 MAX_TOOL_NAME = 64
@@ -69,10 +70,15 @@ def peek(body: bytes) -> Head:
 
 def read_members(body: bytes) -> dict[str, Raw]:
     """The members of a body. Raises BadRequest where it is no JSON object."""
+    return read_object(body, wire.decode_members)
+
+
+def read_object(body: bytes, decode: Callable[[bytes], Object]) -> Object:
+    """What `decode` makes of a body that is a JSON object. Raises BadRequest where it is none."""
     try:
         if not body.isascii():
             str(body, "utf-8")
-        return wire.decode_members(body)
+        return decode(body)
     except UnicodeDecodeError:
         raise BadRequest("the body is not UTF-8") from None
     except RecursionError:

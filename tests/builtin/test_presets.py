@@ -20,6 +20,7 @@ from router.store.database import Database
 from router.store.presets import MIGRATIONS, Presets
 from router.testing import FakeUpstream, Running, completion, json_answer, running, until
 from tests.clients.required import assert_complete
+from tests.dialects.anthropic_making import whole_message
 
 Start = Callable[..., Awaitable[Running]]
 
@@ -38,16 +39,7 @@ SAYS: dict[str, Any] = {
     "user": "nobody",
 }
 HELLO = [{"role": "user", "content": "hello"}]
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "m",
-    "content": [{"type": "text", "text": "hi"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 10, "output_tokens": 5},
-}
+MESSAGE = whole_message()
 
 
 @pytest.fixture

@@ -51,6 +51,20 @@ def decoded(**members: Any) -> ChatRequest:
     return DIALECT.decode(DIALECT.peek(body(**members), {}, "chat"))
 
 
+def whole_message(text: str = "hi", *, tokens: tuple[int, int] = (10, 5)) -> Body:
+    """A whole answer; `tokens` of the prompt and of the answer."""
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": tokens[0], "output_tokens": tokens[1]},
+    }
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 

@@ -13,23 +13,14 @@ from aiohttp import ClientResponse, web
 from router.settings import EndpointSettings, LimitSettings, ModelSettings, StreamSettings
 from router.testing import FakeUpstream, Running, completion, json_answer, sse_answer
 
-from .anthropic_making import content_of, events_of, said, sse
+from .anthropic_making import content_of, events_of, said, sse, whole_message
 
 Start = Callable[..., Any]
 
 ASK: dict[str, Any] = {"max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}
 CLAUDE, CHAT = "claude/claude-sonnet-4-5", "chat/small-1"
 COMPLETION = completion("Hi", tokens=(3, 1))
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-sonnet-4-5",
-    "content": [{"type": "text", "text": "Hi"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 3, "output_tokens": 1},
-}
+MESSAGE = whole_message("Hi", tokens=(3, 1))
 
 
 @pytest.fixture

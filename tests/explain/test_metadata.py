@@ -11,6 +11,7 @@ import pytest
 from router.settings import EndpointSettings, ModelSettings, PriceSettings, RoutingSettings, StreamSettings
 from router.testing import FakeUpstream, Running, json_answer, sse_answer
 from tests.contract.test_headers import STREAM, WHOLE
+from tests.dialects.anthropic_making import whole_message
 
 Start = Callable[..., Awaitable[Running]]
 CHAT = "/v1/chat/completions"
@@ -21,16 +22,7 @@ CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
 GENERATE = "/v1beta/models/acme/chat:generateContent"
 STREAMED = "/v1beta/models/acme/chat:streamGenerateContent?alt=sse"
 CLAUDE = {"model": "claude/claude-sonnet-4-5", "messages": ASK["messages"], "max_tokens": 100}
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-sonnet-4-5",
-    "content": [{"type": "text", "text": "hi"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 10, "output_tokens": 5},
-}
+MESSAGE = whole_message()
 FAILING = json_answer({"error": {"message": "it said no"}}, status=503, headers={"retry-after": "60"})
 
 

@@ -74,7 +74,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         command = subparsers.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         if name == wanted:
             _declare(command, name)
-    if wanted not in COMMANDS and "--version" not in argv:
+    if wanted not in COMMANDS and argv != ["--version"]:
         _add_commands_of_plugins(subparsers, argv)
     return parser
 

@@ -540,6 +540,7 @@ def test_a_plugin_may_bring_a_command(program: Router, tmp_path: Path) -> None:
         "@hookimpl\ndef router_commands(subparsers):\n"
         "    parser = subparsers.add_parser('greet', help='say hello')\n"
         "    parser.add_argument('name')\n"
+        "    parser.add_argument('--version', action='store_true')\n"
         "    parser.set_defaults(run=lambda args: print(f'hello {args.name}') or 3)\n"
     )
     path = f"{tmp_path / 'site'}{os.pathsep}{ROOT}"
@@ -547,6 +548,7 @@ def test_a_plugin_may_bring_a_command(program: Router, tmp_path: Path) -> None:
     program("greet", "you", fails=2, PYTHONPATH=path)  # installed, but nobody wants it
     (tmp_path / "config.toml").write_text(f'{ECHO}[plugins]\nenabled = ["greet"]\n')
     assert program("greet", "you", fails=3, PYTHONPATH=path).stdout == "hello you\n"
+    assert program("greet", "you", "--version", fails=3, PYTHONPATH=path).stdout == "hello you\n"
     assert "greet" in program("--help", PYTHONPATH=path).stdout
 
 

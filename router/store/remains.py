@@ -14,15 +14,12 @@ AT_ONCE = 200
 KEPT = (("content", "key_hash", "hash"), ("feedback", "key_hash", "hash"), ("responses", "owner", "id"))
 
 
-async def clear(database: Database, id: str | None = None) -> int:
-    """Delete what remains of the deleted key with this id, or of all; returns how many rows that were."""
+async def clear(database: Database, id: str | None = None) -> None:
+    """Delete what remains of the deleted key with this id, or of all."""
     tables = {row[0] for row in await database.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
     whose, given = ("", ()) if id is None else (" AND id = ?", (id,))
-    cleared = 0
     for table, column, member in KEPT:
         gone = f"SELECT {member} FROM key WHERE deleted_unix IS NOT NULL{whose}"  # noqa: S608 - our own words
         remain = f"SELECT rowid FROM {table} WHERE {column} IN ({gone}) LIMIT {AT_ONCE}"  # noqa: S608 - our own words
-        while table in tables and (rows := await database.all(remain, given)):
+        while table in tables and await database.one(remain, given) is not None:
             await database.write((f"DELETE FROM {table} WHERE rowid IN ({remain})", given))  # noqa: S608 - our own words
-            cleared += len(rows)
-    return cleared

@@ -89,9 +89,8 @@ class Statistics:
         words = until.kind_of(wanted.kind, told_apart)
         if words is None or "hour" in wanted.by or wanted.where or wanted.unless:
             return await self._bounded(wanted)
-        if wanted.hashes is None or (one is not None and await until.wide(self._database, words, one)):
-            return await self._totals(wanted, words, one)
-        return await self._bounded(wanted)
+        has_totals = wanted.hashes is None or (one is not None and await until.wide(self._database, words, one))
+        return await self._totals(wanted, words, one) if has_totals else await self._bounded(wanted)
 
     async def hashes(self, key: str) -> list[str]:
         """All hashes of the key that has or had this one, or has this id: every secret that it ever had."""
@@ -107,7 +106,9 @@ class Statistics:
         days = wanted.first_hour // DAY_HOURS, wanted.last_hour // DAY_HOURS
         whole = await until.few(self._database, words, of)
         query, parameters = await until.totals(self._database, words, days, needed(wanted), of=of, all_words=whole)
-        columns = ", ".join(f"{'word' if of is None or name == 'word' else until.KEY} AS {name}" for name in wanted.by)
+        columns = ", ".join(
+            f"{'word' if of is None or name == 'word' else until.ITS_HASH} AS {name}" for name in wanted.by
+        )
         order = "word DESC" if wanted.rank is None else order_of(wanted.rank)
         query = f"SELECT {columns}, {told(wanted)} FROM ({query}) ORDER BY {order} LIMIT ?"  # noqa: S608 - our own words
         rows = await self._database.all(query, [*parameters, -1 if wanted.most is None else wanted.most])
@@ -194,9 +195,10 @@ class Statistics:
         )
         query = f"SELECT hour FROM statistic WHERE {condition} ORDER BY hour DESC LIMIT 1 OFFSET ?"  # noqa: S608 - our own words
         too_old = await self._database.one(query, (*parameters, most))
-        newest = await self._database.one(query, (*parameters, 0))
-        if too_old is None or newest is None:
+        if too_old is None:
             return piece.first
+        newest = await self._database.one(query, (*parameters, 0))
+        assert newest is not None
         first: int = min(too_old[0] + piece.every, newest[0])
         return first
 

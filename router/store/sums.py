@@ -8,12 +8,10 @@ from . import until
 from .behind import fresh, make, take_in
 from .database import Database
 from .migrations import Migration
-from .until import SUMS
+from .until import COLUMNS, DECLARED, SUMMED, SUMS
 from .writer import Statement
 
 MARK = "statistic_seen"
-_SUMMED = ", ".join(f"sum({name})" for name in SUMS)
-
 KEY = ("kind", "hour", "scope", "word", "model", "provider")
 _ADDED = ",\n".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
 
@@ -28,10 +26,10 @@ _FRESH = f"""
         WHERE {fresh(MARK)}
     ),
     worded AS (
-        SELECT 'user' AS kind, user AS word, day_hour AS hour, key_hash, model, provider, {", ".join(SUMS)}
+        SELECT 'user' AS kind, user AS word, day_hour AS hour, key_hash, model, provider, {COLUMNS}
             FROM fresh WHERE user IS NOT NULL
-        UNION ALL SELECT 'app', app_title, day_hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh WHERE app_title IS NOT NULL
-        UNION ALL SELECT 'tag', each.value, day_hour, key_hash, model, provider, {", ".join(SUMS)}
+        UNION ALL SELECT 'app', app_title, day_hour, key_hash, model, provider, {COLUMNS} FROM fresh WHERE app_title IS NOT NULL
+        UNION ALL SELECT 'tag', each.value, day_hour, key_hash, model, provider, {COLUMNS}
             FROM fresh, json_each(CASE WHEN instr(detail, '"tags"') THEN json_extract(detail, '$.tags') ELSE '[]' END) AS each
     )
 """  # noqa: S608 - our own words
@@ -39,22 +37,22 @@ _FRESH = f"""
 _ADD = f"""
     {_FRESH}, plain AS (
         SELECT * FROM worded
-        UNION ALL SELECT '', '', hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh
-        UNION ALL SELECT 'day', '', day_hour, key_hash, model, provider, {", ".join(SUMS)} FROM fresh
+        UNION ALL SELECT '', '', hour, key_hash, model, provider, {COLUMNS} FROM fresh
+        UNION ALL SELECT 'day', '', day_hour, key_hash, model, provider, {COLUMNS} FROM fresh
     )
     INSERT INTO statistic ({", ".join((*KEY, *SUMS))})
-    SELECT kind, hour, scope, word, model, provider, {_SUMMED} FROM (
-        SELECT kind, hour, '' AS scope, word, model, provider, {", ".join(SUMS)} FROM plain
-        UNION ALL SELECT '*' || kind, hour, key_hash, word, model, provider, {", ".join(SUMS)} FROM plain
-        UNION ALL SELECT 'workspace', day_hour, '', workspace, model, provider, {", ".join(SUMS)} FROM fresh
+    SELECT kind, hour, scope, word, model, provider, {SUMMED} FROM (
+        SELECT kind, hour, '' AS scope, word, model, provider, {COLUMNS} FROM plain
+        UNION ALL SELECT '*' || kind, hour, key_hash, word, model, provider, {COLUMNS} FROM plain
+        UNION ALL SELECT 'workspace', day_hour, '', workspace, model, provider, {COLUMNS} FROM fresh
     )
     WHERE true GROUP BY kind, hour, scope, word, model, provider
     ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET {_ADDED}
 """  # noqa: S608 - our own words
 _WORDS = f"""
-    SELECT kind, word, hour / 24 AS day, {", ".join(SUMS)} FROM worded
-    UNION ALL SELECT 'key', key_hash, day_hour / 24, {", ".join(SUMS)} FROM fresh
-    UNION ALL SELECT '*' || kind, key_hash || ':' || word, hour / 24, {", ".join(SUMS)}
+    SELECT kind, word, hour / 24 AS day, {COLUMNS} FROM worded
+    UNION ALL SELECT 'key', key_hash, day_hour / 24, {COLUMNS} FROM fresh
+    UNION ALL SELECT '*' || kind, key_hash || ':' || word, hour / 24, {COLUMNS}
         FROM worded WHERE ('*' || kind, key_hash) IN (SELECT kind, scope FROM statistic_wide)
 """  # noqa: S608 - our own words
 _ADD_WORDS = _FRESH + until.ADD.format(rows=_WORDS)
@@ -66,8 +64,8 @@ def steps(rows: int) -> list[Statement]:
 
 
 _WORDS_BEFORE = f"""
-    SELECT 'key' AS kind, scope AS word, hour / 24 AS day, {", ".join(SUMS)} FROM statistic WHERE kind = '*day'
-    UNION ALL SELECT kind, word, hour / 24, {", ".join(SUMS)} FROM statistic WHERE kind IN ('user', 'app', 'tag')
+    SELECT 'key' AS kind, scope AS word, hour / 24 AS day, {COLUMNS} FROM statistic WHERE kind = '*day'
+    UNION ALL SELECT kind, word, hour / 24, {COLUMNS} FROM statistic WHERE kind IN ('user', 'app', 'tag')
 """  # noqa: S608 - our own words
 
 
@@ -84,12 +82,12 @@ async def _in_order_of_time(connection: aiosqlite.Connection) -> None:
         _TABLE.format(key=", ".join(KEY)),
         f"""
         INSERT INTO statistic ({", ".join((*KEY, *SUMS))})
-        SELECT CASE scope WHEN '' THEN kind ELSE '*' || kind END AS kind, hour, scope, word, model, provider, {", ".join(SUMS)}
+        SELECT CASE scope WHEN '' THEN kind ELSE '*' || kind END AS kind, hour, scope, word, model, provider, {COLUMNS}
         FROM statistic_before WHERE statistic_before.kind <> 'key' ORDER BY 1, 2, 3, 4, 5, 6
         """,  # noqa: S608 - our own words
         f"""
         INSERT INTO statistic ({", ".join((*KEY, *SUMS))})
-        SELECT CASE scope WHEN '' THEN 'day' ELSE '*day' END, hour - hour % 24, scope, '', model, provider, {_SUMMED}
+        SELECT CASE scope WHEN '' THEN 'day' ELSE '*day' END, hour - hour % 24, scope, '', model, provider, {SUMMED}
         FROM statistic_before WHERE kind = '' GROUP BY 1, 2, 3, 4, 5, 6
         """,  # noqa: S608 - our own words
         "DROP TABLE statistic_before",
@@ -112,10 +110,10 @@ async def _words_of_wide_keys(connection: aiosqlite.Connection) -> None:
 _EQUAL = " OR ".join(f"min({name}) <> max({name})" for name in SUMS)
 #: what each key and word came to day by day
 _DAILY = f"""
-    SELECT 'key' AS kind, scope AS word, hour / 24 AS day, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
+    SELECT 'key' AS kind, scope AS word, hour / 24 AS day, {SUMMED}
     FROM statistic WHERE kind = '*day' GROUP BY 2, 3
-    UNION ALL SELECT kind, word, hour / 24, {_SUMMED} FROM statistic WHERE kind IN ('user', 'app', 'tag') GROUP BY 1, 2, 3
-    UNION ALL SELECT kind, scope || ':' || word, hour / 24, {_SUMMED} FROM statistic_wide JOIN statistic USING (kind, scope)
+    UNION ALL SELECT kind, word, hour / 24, {SUMMED} FROM statistic WHERE kind IN ('user', 'app', 'tag') GROUP BY 1, 2, 3
+    UNION ALL SELECT kind, scope || ':' || word, hour / 24, {SUMMED} FROM statistic_wide JOIN statistic USING (kind, scope)
         GROUP BY 1, 2, 3
 """  # noqa: S608 - our own words
 #: each finds a number of faults, 0 where there are none
@@ -124,7 +122,7 @@ _CHECKS = (
         f"""
         SELECT count(*) FROM (
             SELECT day FROM (
-                SELECT kind, hour / 24 AS day, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
+                SELECT kind, hour / 24 AS day, {SUMMED}
                 FROM statistic WHERE kind IN ('', 'day', '*', '*day', 'workspace') GROUP BY 1, 2
             ) GROUP BY day HAVING count(*) <> 5 OR {_EQUAL}
         )
@@ -142,7 +140,7 @@ _CHECKS = (
             FROM generation GROUP BY day
         ) AS kept JOIN (SELECT day, sum(requests) AS requests FROM usage_day GROUP BY day) AS booked USING (day, requests)
         LEFT JOIN (
-            SELECT hour / 24 AS day, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
+            SELECT hour / 24 AS day, {SUMMED}
             FROM statistic WHERE kind = 'day' GROUP BY 1
         ) AS summed ON summed.day = kept.day
         WHERE seq <= (SELECT seq FROM {MARK})
@@ -152,7 +150,7 @@ _CHECKS = (
     ),
     (
         f"""
-        SELECT count(*) FROM (SELECT kind, word, {", ".join(f"sum({name}) AS {name}" for name in SUMS)} FROM ({_DAILY}) GROUP BY 1, 2)
+        SELECT count(*) FROM (SELECT kind, word, {SUMMED} FROM ({_DAILY}) GROUP BY 1, 2)
         AS came LEFT JOIN statistic_word AS known ON known.kind = came.kind AND known.word = came.word
         WHERE ({", ".join(f"came.{name}" for name in SUMS)}) IS NOT ({", ".join(f"known.{name}" for name in SUMS)})
         """,  # noqa: S608 - our own words
@@ -195,7 +193,7 @@ _TABLE = f"""
         word TEXT NOT NULL,
         model TEXT NOT NULL,
         provider TEXT NOT NULL,
-        {", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)},
+        {DECLARED},
         PRIMARY KEY ({{key}})
     ) WITHOUT ROWID
 """

@@ -25,6 +25,10 @@ SUMS = (
     *("requests", "errors", "input", "output", "reasoning", "cached", "charge", "byok"),
     *("latency_ms", "generation_ms"),
 )
+#: the same in SQL: named, added up, and declared
+COLUMNS = ", ".join(SUMS)
+SUMMED = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+DECLARED = ", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)
 Kind = Literal["key", "user", "app", "tag"]
 _WORDS: dict[str, Kind] = {"user": "user", "app": "app", "tag": "tag"}
 #: sums by word of one key in one day (they are apart by model and provider too), from which on it is wide: a month of them takes 10 ms
@@ -106,11 +110,11 @@ def _place(kind: Kind, of: str | None) -> tuple[str, str, str]:
     """Where words are: their kind (?1), what they begin with (?2), and the condition for both."""
     if of is None:
         return kind, "", "kind = ?1"
-    return f"*{kind}", f"{of}:", f"kind = ?1 AND word >= ?2 AND word < {KEY} || ';'"
+    return f"*{kind}", f"{of}:", f"kind = ?1 AND word >= ?2 AND word < {ITS_HASH} || ';'"
 
 
-#: in a query for the words of a wide key its hash
-KEY = "rtrim(?2, ':')"
+#: of a wide key, in a query for its words
+ITS_HASH = "rtrim(?2, ':')"
 
 
 def _at(name: str, moment: str) -> str:
@@ -163,20 +167,19 @@ _OPEN = (
 #: the next day to close, where there is one that is over
 _NEXT = f"SELECT CASE WHEN {_OPEN} + 24 < (SELECT max(hour) FROM statistic WHERE kind = '*') THEN {_OPEN} / 24 END"  # noqa: S608
 _ACTIVE = f"""
-    SELECT 'key' AS kind, scope AS word, {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
+    SELECT 'key' AS kind, scope AS word, {SUMMED}
     FROM statistic WHERE kind = '*day' AND hour = ?1 * 24 GROUP BY scope
     UNION ALL
-    SELECT kind, word, {", ".join(f"sum({name})" for name in SUMS)}
+    SELECT kind, word, {SUMMED}
     FROM statistic WHERE kind IN ('user', 'app', 'tag') AND hour = ?1 * 24 AND scope = '' GROUP BY kind, word
     UNION ALL
-    SELECT kind, scope || ':' || word, {", ".join(f"sum({name})" for name in SUMS)}
+    SELECT kind, scope || ':' || word, {SUMMED}
     FROM statistic_wide CROSS JOIN statistic USING (kind, scope) WHERE hour = ?1 * 24 GROUP BY kind, scope, word
 """  # noqa: S608 - our own words
-_SUMS_ONLY = ", ".join(SUMS)
 #: what stands there from an earlier time is replaced
 _CLOSE = (
     f"""
-    INSERT OR REPLACE INTO statistic_until (number, day, {_SUMS_ONLY})
+    INSERT OR REPLACE INTO statistic_until (number, day, {COLUMNS})
     SELECT each.number, ?1, {", ".join(f"active.{name} + coalesce(before.{name}, 0)" for name in SUMS)}
     FROM ({_ACTIVE}) AS active JOIN statistic_word AS each ON each.kind = active.kind AND each.word = active.word
     LEFT JOIN statistic_until AS before ON {_at("before", "< ?1")}
@@ -185,8 +188,8 @@ _CLOSE = (
 )
 #: calls are added to what their words have come to: `rows` is a query for them, with the sums of each
 ADD = f"""
-    INSERT INTO statistic_word (kind, word, last_day, {_SUMS_ONLY})
-    SELECT kind, word, max(day), {", ".join(f"sum({name})" for name in SUMS)} FROM ({{rows}}) WHERE true GROUP BY kind, word
+    INSERT INTO statistic_word (kind, word, last_day, {COLUMNS})
+    SELECT kind, word, max(day), {SUMMED} FROM ({{rows}}) WHERE true GROUP BY kind, word
     ON CONFLICT (kind, word) DO UPDATE SET
         last_day = max(last_day, excluded.last_day), {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)}
 """  # noqa: S608 - our own words
@@ -204,7 +207,7 @@ _WIDENED = """
 """
 #: the sums of one of them day by day, of all days or those before one; each day is looked up, so that other keys are not read
 _ITS_DAYS = f"""
-    SELECT kind, scope || ':' || word AS word, hour / 24 AS day, {", ".join(f"sum({name}) AS {name}" for name in SUMS)} FROM statistic
+    SELECT kind, scope || ':' || word AS word, hour / 24 AS day, {SUMMED} FROM statistic
     WHERE kind = ?1 AND scope = ?2 AND hour IN (
         WITH RECURSIVE each (n) AS (
             SELECT min(hour) FROM statistic WHERE kind = ?1 UNION ALL SELECT n + 24 FROM each WHERE n + 24 <= {{last}}
@@ -215,12 +218,12 @@ _NOW = _ITS_DAYS.format(last="(SELECT max(hour) FROM statistic WHERE kind = ?1)"
 #: what they have come to until now, and day by day before the one that is being closed
 _WIDEN = (
     f"""
-    INSERT INTO statistic_word (kind, word, last_day, {_SUMS_ONLY})
-    SELECT kind, word, max(day), {", ".join(f"sum({name})" for name in SUMS)} FROM ({_NOW}) WHERE true GROUP BY word
+    INSERT INTO statistic_word (kind, word, last_day, {COLUMNS})
+    SELECT kind, word, max(day), {SUMMED} FROM ({_NOW}) WHERE true GROUP BY word
     ON CONFLICT (kind, word) DO UPDATE SET last_day = excluded.last_day, {", ".join(f"{name} = excluded.{name}" for name in SUMS)}
     """,  # noqa: S608 - our own words
     f"""
-    INSERT OR REPLACE INTO statistic_until (number, day, {_SUMS_ONLY})
+    INSERT OR REPLACE INTO statistic_until (number, day, {COLUMNS})
     SELECT each.number, daily.day, {", ".join(f"sum(daily.{name}) OVER its" for name in SUMS)}
     FROM ({_ITS_DAYS.format(last="(?3 - 1) * 24")}) AS daily
     JOIN statistic_word AS each ON each.kind = daily.kind AND each.word = daily.word
@@ -255,13 +258,12 @@ async def close_all(connection: aiosqlite.Connection) -> None:
             await connection.execute_fetchall(statement, parameters)
 
 
-_COLUMNS = ", ".join(f"{name} INTEGER NOT NULL" for name in SUMS)
 TABLES = (
     f"""
     CREATE TABLE statistic_until (
         number INTEGER NOT NULL,
         day INTEGER NOT NULL,
-        {_COLUMNS},
+        {DECLARED},
         PRIMARY KEY (number, day)
     ) WITHOUT ROWID
     """,
@@ -271,7 +273,7 @@ TABLES = (
         kind TEXT NOT NULL,
         word TEXT NOT NULL,
         last_day INTEGER NOT NULL,
-        {_COLUMNS},
+        {DECLARED},
         UNIQUE (kind, word)
     )
     """,
